@@ -1,0 +1,20 @@
+//! pvdeck: a terminal console for Kubernetes persistent storage that hosts the
+//! storage controllers in its own process.
+//!
+//! What may know what, from the ground up; a tidy test holds these layers:
+//!
+//! ```text
+//! model        vocabulary and rules; knows nothing
+//! cluster      whatever answers behind kube::Client; knows model
+//! mirror       watch caches of compact rows; knows cluster, model
+//! controllers  the hosted control loops; know mirror, cluster, model
+//! scenario     scripted scenarios; knows what is above
+//! ui           the console: draws, never decides; nothing knows ui
+//! ```
+
+pub mod cluster;
+pub mod controllers;
+pub mod mirror;
+pub mod model;
+pub mod scenario;
+pub mod ui;

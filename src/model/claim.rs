@@ -1,0 +1,122 @@
+//! The row of a PersistentVolumeClaim.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::model::access_modes::AccessModes;
+use crate::model::kind::{self, Kind};
+use crate::model::object::Meta;
+use crate::model::quantity::Quantity;
+use crate::model::row::{self, Malformed, Row};
+use crate::model::selector::LabelSelector;
+use crate::model::volume::VolumeMode;
+
+/// What decisions and screens need of a PersistentVolumeClaim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    pub meta: Meta,
+    /// `spec.resources.requests.storage`; the API server insists on one.
+    pub request: Option<Quantity>,
+    pub access_modes: AccessModes,
+    pub mode: VolumeMode,
+    /// The class asked for: the beta annotation if present, else
+    /// `spec.storageClassName`. `None`: the claim has no class, not even `""`.
+    pub class: Option<Arc<str>>,
+    /// `spec.volumeAttributesClassName`, empty if unset.
+    pub attributes_class: Arc<str>,
+    /// `spec.volumeName`, empty if unset.
+    pub volume_name: Arc<str>,
+    pub selector: Option<Box<LabelSelector>>,
+    /// Whether `spec.dataSource` or `dataSourceRef` is set.
+    pub has_data_source: bool,
+    pub phase: ClaimPhase,
+    /// `status.accessModes`.
+    pub actual_modes: AccessModes,
+    /// `status.capacity.storage`.
+    pub capacity: Option<Quantity>,
+    /// `status.currentVolumeAttributesClassName`, empty if unset.
+    pub current_attributes_class: Arc<str>,
+    /// Whether `status` has any of the fields that an unbound claim must not
+    /// have (capacity, access modes, attributes class).
+    pub has_volume_status: bool,
+}
+
+/// A claim's phase. `Unset` is what an empty `status.phase` reads as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ClaimPhase {
+    Unset,
+    Pending,
+    Bound,
+    Lost,
+}
+
+impl ClaimPhase {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unset => "",
+            Self::Pending => "Pending",
+            Self::Bound => "Bound",
+            Self::Lost => "Lost",
+        }
+    }
+}
+
+impl Claim {
+    /// The effective class: [`Claim::class`], empty without one.
+    pub fn effective_class(&self) -> &str {
+        self.class.as_deref().unwrap_or_default()
+    }
+}
+
+impl Row for Claim {
+    const KIND: &'static Kind = kind::PERSISTENT_VOLUME_CLAIM;
+
+    fn from_object(object: &Value) -> Result<Self, Malformed> {
+        let meta = row::meta(Self::KIND, object)?;
+        let (spec, status) = (&object["spec"], &object["status"]);
+        let quantity = |value: &Value, field: &str| match value.as_str() {
+            None => Ok(None),
+            Some(text) => Quantity::parse(text).map(Some).map_err(|error| Malformed {
+                kind: Self::KIND.kind,
+                name: meta.key.to_string(),
+                field: field.into(),
+                what: format!("`{text}`: {error}"),
+            }),
+        };
+        let text = |value: &Value| Arc::from(value.as_str().unwrap_or_default());
+        let request =
+            quantity(&spec["resources"]["requests"]["storage"], "spec.resources.requests.storage")?;
+        let capacity = quantity(&status["capacity"]["storage"], "status.capacity.storage")?;
+        Ok(Self {
+            request,
+            access_modes: AccessModes::from_json(&spec["accessModes"]),
+            mode: VolumeMode::from_json(&spec["volumeMode"]),
+            class: meta
+                .annotation("volume.beta.kubernetes.io/storage-class")
+                .or(spec["storageClassName"].as_str())
+                .map(Arc::from),
+            attributes_class: text(&spec["volumeAttributesClassName"]),
+            volume_name: text(&spec["volumeName"]),
+            selector: LabelSelector::from_json(&spec["selector"]).map(Box::new),
+            has_data_source: spec["dataSource"].is_object() || spec["dataSourceRef"].is_object(),
+            phase: match status["phase"].as_str().unwrap_or_default() {
+                "Pending" => ClaimPhase::Pending,
+                "Bound" => ClaimPhase::Bound,
+                "Lost" => ClaimPhase::Lost,
+                _ => ClaimPhase::Unset,
+            },
+            actual_modes: AccessModes::from_json(&status["accessModes"]),
+            capacity,
+            current_attributes_class: text(&status["currentVolumeAttributesClassName"]),
+            has_volume_status: ["accessModes", "capacity", "currentVolumeAttributesClassName"]
+                .iter()
+                .any(|field| !status[*field].is_null()),
+            meta,
+        })
+    }
+
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+}

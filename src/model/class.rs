@@ -1,0 +1,65 @@
+//! The row of a StorageClass.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::model::kind::{self, Kind};
+use crate::model::object::Meta;
+use crate::model::row::{self, Malformed, Row};
+
+/// What decisions and screens need of a StorageClass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StorageClass {
+    pub meta: Meta,
+    pub provisioner: Arc<str>,
+    /// `Delete` or `Retain`.
+    pub reclaim_policy: Arc<str>,
+    /// `None` cannot occur behind the API's defaulting; the binder has a rule
+    /// for it all the same.
+    pub binding_mode: Option<BindingMode>,
+    pub expandable: bool,
+    pub mount_options: Box<[Arc<str>]>,
+}
+
+/// When a claim of the class is bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum BindingMode {
+    Immediate,
+    WaitForFirstConsumer,
+}
+
+impl StorageClass {
+    /// Whether one of the two default annotations is exactly `"true"`.
+    pub fn is_default(&self) -> bool {
+        [
+            "storageclass.kubernetes.io/is-default-class",
+            "storageclass.beta.kubernetes.io/is-default-class",
+        ]
+        .iter()
+        .any(|key| self.meta.annotation(key) == Some("true"))
+    }
+}
+
+impl Row for StorageClass {
+    const KIND: &'static Kind = kind::STORAGE_CLASS;
+
+    fn from_object(object: &Value) -> Result<Self, Malformed> {
+        Ok(Self {
+            meta: row::meta(Self::KIND, object)?,
+            provisioner: object["provisioner"].as_str().unwrap_or_default().into(),
+            reclaim_policy: object["reclaimPolicy"].as_str().unwrap_or("Delete").into(),
+            binding_mode: match object["volumeBindingMode"].as_str() {
+                Some("WaitForFirstConsumer") => Some(BindingMode::WaitForFirstConsumer),
+                Some(_) => Some(BindingMode::Immediate),
+                None => None,
+            },
+            expandable: object["allowVolumeExpansion"].as_bool().unwrap_or(false),
+            mount_options: row::strings(&object["mountOptions"]),
+        })
+    }
+
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+}

@@ -1,0 +1,95 @@
+//! The row of a Pod, as far as storage is concerned.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::model::kind::{self, Kind};
+use crate::model::object::Meta;
+use crate::model::row::{self, Malformed, Row};
+
+/// What decisions and screens need of a Pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pod {
+    pub meta: Meta,
+    /// `spec.nodeName`, empty while unscheduled.
+    pub node: Arc<str>,
+    /// The claims its volumes name, generic ephemeral ones included.
+    pub claims: Box<[PodClaim]>,
+    /// `status.phase`, empty if unset.
+    pub phase: Arc<str>,
+    /// `status.reason`.
+    pub reason: Option<Box<str>>,
+    /// `metadata.deletionGracePeriodSeconds`.
+    pub grace_seconds: Option<i64>,
+    /// Whether every container's status is waiting or terminated; an empty
+    /// list qualifies.
+    pub no_container_runs: bool,
+}
+
+/// One volume of a pod that is a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodClaim {
+    /// The volume's name inside the pod.
+    pub volume: Arc<str>,
+    /// The claim's name in the pod's namespace.
+    pub claim: Arc<str>,
+    /// A generic ephemeral volume: the claim is `<pod>-<volume>`, owned by the pod.
+    pub ephemeral: bool,
+}
+
+impl Pod {
+    /// Whether the pod has ended: phase Failed or Succeeded, or being deleted
+    /// with no container running (upstream: `IsPodTerminated`).
+    pub fn is_terminated(&self) -> bool {
+        matches!(&*self.phase, "Failed" | "Succeeded")
+            || (self.meta.deleting.is_some() && self.no_container_runs)
+    }
+
+    pub fn is_scheduled(&self) -> bool {
+        !self.node.is_empty()
+    }
+}
+
+impl Row for Pod {
+    const KIND: &'static Kind = kind::POD;
+
+    fn from_object(object: &Value) -> Result<Self, Malformed> {
+        let meta = row::meta(Self::KIND, object)?;
+        let (spec, status) = (&object["spec"], &object["status"]);
+        let claims = spec["volumes"].as_array().into_iter().flatten().filter_map(|volume| {
+            let name = volume["name"].as_str()?;
+            if let Some(claim) = volume["persistentVolumeClaim"]["claimName"].as_str() {
+                return Some(PodClaim {
+                    volume: name.into(),
+                    claim: claim.into(),
+                    ephemeral: false,
+                });
+            }
+            volume["ephemeral"].is_object().then(|| PodClaim {
+                volume: name.into(),
+                claim: format!("{}-{name}", meta.key.name).into(),
+                ephemeral: true,
+            })
+        });
+        let containers =
+            ["initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"];
+        Ok(Self {
+            node: spec["nodeName"].as_str().unwrap_or_default().into(),
+            claims: claims.collect(),
+            phase: status["phase"].as_str().unwrap_or_default().into(),
+            reason: status["reason"].as_str().map(Box::from),
+            grace_seconds: object["metadata"]["deletionGracePeriodSeconds"].as_i64(),
+            no_container_runs: containers
+                .iter()
+                .filter_map(|field| status[*field].as_array())
+                .flatten()
+                .all(|container| !container["state"]["running"].is_object()),
+            meta,
+        })
+    }
+
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+}

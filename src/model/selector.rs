@@ -1,0 +1,126 @@
+//! Label selectors and node selectors, as objects hold them.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::model::row;
+
+/// `matchLabels` and `matchExpressions`, all of which must hold. Empty matches
+/// everything.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LabelSelector {
+    pub requirements: Box<[Requirement]>,
+}
+
+/// The terms of a node selector, any of which suffices. No term, or a term
+/// without expressions, matches nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeSelector {
+    pub terms: Box<[Term]>,
+}
+
+/// Expressions on a node's labels and fields, all of which must hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Term {
+    pub expressions: Box<[Requirement]>,
+    pub fields: Box<[Requirement]>,
+}
+
+/// One expression: a key, an operator and values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requirement {
+    pub key: Arc<str>,
+    pub operator: Operator,
+    pub values: Box<[Arc<str>]>,
+}
+
+/// The operators of both kinds of selector. An unknown one matches nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operator {
+    In,
+    NotIn,
+    Exists,
+    DoesNotExist,
+    Gt,
+    Lt,
+    Unknown,
+}
+
+impl LabelSelector {
+    /// Reads a `LabelSelector`; `None` if there is none.
+    pub fn from_json(value: &Value) -> Option<Self> {
+        let selector = value.as_object()?;
+        let labels = row::pairs(selector.get("matchLabels").unwrap_or(&Value::Null), |_| true);
+        let labels = labels.into_iter().map(|(key, value)| Requirement {
+            key,
+            operator: Operator::In,
+            values: Box::new([value]),
+        });
+        let expressions = requirements(selector.get("matchExpressions").unwrap_or(&Value::Null));
+        Some(Self { requirements: labels.chain(expressions).collect() })
+    }
+
+    /// The first requirement that these labels do not meet.
+    pub fn why_not_match(&self, labels: &[(Arc<str>, Arc<str>)]) -> Option<&Requirement> {
+        self.requirements.iter().find(|requirement| !requirement.holds(labels))
+    }
+}
+
+impl NodeSelector {
+    /// Reads a `NodeSelector`; `None` if there is none.
+    pub fn from_json(value: &Value) -> Option<Self> {
+        value.as_object()?;
+        let terms = value["nodeSelectorTerms"].as_array().into_iter().flatten().map(|term| Term {
+            expressions: requirements(&term["matchExpressions"]).collect(),
+            fields: requirements(&term["matchFields"]).collect(),
+        });
+        Some(Self { terms: terms.collect() })
+    }
+
+    /// Whether a node with these labels is selected. Only labels are known, so
+    /// a term with `matchFields` never matches (upstream: `CheckNodeAffinity`
+    /// builds a node that carries only labels).
+    pub fn matches_labels(&self, labels: &[(Arc<str>, Arc<str>)]) -> bool {
+        self.terms.iter().any(|term| {
+            term.fields.is_empty()
+                && !term.expressions.is_empty()
+                && term.expressions.iter().all(|requirement| requirement.holds(labels))
+        })
+    }
+}
+
+impl Requirement {
+    /// Whether labels (sorted by key) meet this requirement.
+    pub fn holds(&self, labels: &[(Arc<str>, Arc<str>)]) -> bool {
+        let value =
+            labels.binary_search_by(|(key, _)| key.cmp(&self.key)).ok().map(|at| &labels[at].1);
+        let number = |text: &str| text.parse::<i64>().ok();
+        let bound = || number(self.values.first()?);
+        match self.operator {
+            Operator::In => value.is_some_and(|value| self.values.contains(value)),
+            Operator::NotIn => value.is_none_or(|value| !self.values.contains(value)),
+            Operator::Exists => value.is_some(),
+            Operator::DoesNotExist => value.is_none(),
+            Operator::Gt => value.and_then(|v| number(v)).zip(bound()).is_some_and(|(v, b)| v > b),
+            Operator::Lt => value.and_then(|v| number(v)).zip(bound()).is_some_and(|(v, b)| v < b),
+            Operator::Unknown => false,
+        }
+    }
+}
+
+fn requirements(list: &Value) -> impl Iterator<Item = Requirement> {
+    list.as_array().into_iter().flatten().map(|expression| Requirement {
+        key: expression["key"].as_str().unwrap_or_default().into(),
+        operator: match expression["operator"].as_str().unwrap_or_default() {
+            "In" => Operator::In,
+            "NotIn" => Operator::NotIn,
+            "Exists" => Operator::Exists,
+            "DoesNotExist" => Operator::DoesNotExist,
+            "Gt" => Operator::Gt,
+            "Lt" => Operator::Lt,
+            _ => Operator::Unknown,
+        },
+        values: row::strings(&expression["values"]),
+    })
+}

@@ -1,0 +1,1 @@
+//! Scripted scenarios: load, step, expect.

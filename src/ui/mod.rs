@@ -1,0 +1,1 @@
+//! The console: draws, never decides. Nothing knows `ui`.
