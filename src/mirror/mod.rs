@@ -185,7 +185,7 @@ impl Subscription {
     }
 
     /// Takes what changed, without waiting.
-    pub fn take(&mut self) -> HashSet<ObjectRef> {
+    pub fn take(&self) -> HashSet<ObjectRef> {
         std::mem::take(&mut *self.dirty.keys.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
