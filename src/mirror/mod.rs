@@ -1,8 +1,10 @@
 //! Watch caches: compact rows of what a cluster holds, kept current, and the
 //! stream of their transitions.
 //!
-//! One mirror per cluster, shared by the console and the hosted controllers.
-//! Knows `cluster` and `model`. Never writes to the cluster.
+//! One mirror per cluster, shared by the console and the hosted controllers; a
+//! change of context makes a new one, so that late answers of an earlier
+//! context have nowhere to go. Knows `cluster` and `model`. Never writes to the
+//! cluster.
 //!
 //! ```text
 //! watch loop (one per kind) ──┐
@@ -16,52 +18,28 @@
 //! Subscribers get keys, not rows: a slow one sees the newest state, and its
 //! memory is bounded by the number of objects.
 
+pub mod freshness;
+pub mod index;
+pub mod subscription;
 pub mod table;
+pub mod tables;
 
+mod interner;
+
+use std::any::TypeId;
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use tokio::sync::Notify;
-
-use crate::mirror::table::Table;
-use crate::model::claim::Claim;
-use crate::model::class::StorageClass;
+use crate::mirror::freshness::{Freshness, FreshnessByKind};
+use crate::mirror::subscription::{Subscribers, Subscription};
+use crate::mirror::table::Change;
+use crate::mirror::tables::EVENTS_KEPT_MAX;
+pub use crate::mirror::tables::{Mirrored, Tables};
+use crate::model::event::Event;
 use crate::model::kind::Kind;
 use crate::model::object::{Key, ObjectRef};
-use crate::model::pod::Pod;
 use crate::model::row::Row;
-use crate::model::volume::Volume;
-
-/// The rows of one cluster.
-#[derive(Debug, Default)]
-pub struct Tables {
-    pub volumes: Table<Volume>,
-    pub claims: Table<Claim>,
-    pub classes: Table<StorageClass>,
-    pub pods: Table<Pod>,
-}
-
-/// A kind that the mirror keeps rows of.
-pub trait Mirrored: Row {
-    fn table(tables: &Tables) -> &Table<Self>;
-    fn table_mut(tables: &mut Tables) -> &mut Table<Self>;
-}
-
-macro_rules! mirrored {
-    ($($row:ty => $field:ident),* $(,)?) => {$(
-        impl Mirrored for $row {
-            fn table(tables: &Tables) -> &Table<Self> {
-                &tables.$field
-            }
-
-            fn table_mut(tables: &mut Tables) -> &mut Table<Self> {
-                &mut tables.$field
-            }
-        }
-    )*};
-}
-
-mirrored! { Volume => volumes, Claim => claims, StorageClass => classes, Pod => pods }
 
 /// The live picture of one cluster. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -72,7 +50,9 @@ pub struct Mirror {
 #[derive(Debug, Default)]
 struct Inner {
     tables: RwLock<Tables>,
-    subscribers: Mutex<Vec<Arc<Dirty>>>,
+    freshness: RwLock<FreshnessByKind>,
+    subscribers: Subscribers,
+    revision: AtomicU64,
 }
 
 impl Mirror {
@@ -84,108 +64,197 @@ impl Mirror {
     /// Takes in a row that the cluster sent: from a watch, or as the answer to
     /// a write. Older versions than the one held are dropped.
     pub fn apply<R: Mirrored>(&self, row: R) {
-        self.change::<R>(|table| table.apply(row));
+        self.change(|tables| tables.apply(row).into_iter().collect());
     }
 
     /// Takes in the answer to one of our writes. Only an object that is known
     /// is updated: one that the watch has already seen deleted must not return.
     pub fn observe<R: Mirrored>(&self, row: R) {
-        self.change::<R>(|table| {
-            let known = table.get(&row.meta().key).is_some_and(|r| r.meta().uid == row.meta().uid);
-            if known { table.apply(row) } else { None }
+        self.change(|tables| {
+            let held = R::table(tables).get(&row.meta().key);
+            let known = held.is_some_and(|held| held.meta().uid == row.meta().uid);
+            if known { tables.apply(row).into_iter().collect() } else { Vec::new() }
         });
     }
 
     /// Takes an object out, unless the one held is another of that name or
-    /// newer than the deletion.
+    /// newer than the deletion. An event stays: what it tells has happened.
     pub fn remove<R: Mirrored>(&self, key: &Key, uid: &str, version: u64) {
-        self.change::<R>(|table| table.remove(key, uid, version));
+        if !outlives_deletion::<R>() {
+            self.change::<R>(|tables| tables.remove(key, uid, version).into_iter().collect());
+        }
     }
 
     /// Swaps in a complete list: what it does not name is gone.
     pub fn replace_all<R: Mirrored>(&self, rows: Vec<R>) {
-        let changed = {
-            let mut tables = self.inner.tables.write().unwrap_or_else(PoisonError::into_inner);
-            R::table_mut(&mut tables).replace_all(rows)
-        };
-        self.notify(R::KIND, changed);
+        let listed: HashSet<_> = rows.iter().map(|row| row.meta().uid.clone()).collect();
+        self.change(|tables| rows.into_iter().filter_map(|row| tables.apply(row)).collect());
+        self.sweep::<R>(&listed, u64::MAX);
+    }
+
+    /// Takes out what a complete list made at `version` did not name (by uid).
+    pub fn sweep<R: Mirrored>(&self, listed: &HashSet<Arc<str>>, version: u64) {
+        if !outlives_deletion::<R>() {
+            self.change::<R>(|tables| tables.sweep(listed, version));
+        }
+    }
+
+    /// How current each watched kind is.
+    pub fn freshness(&self) -> FreshnessByKind {
+        self.inner.freshness.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How current one kind is; `None` if nothing watches it.
+    pub fn freshness_of(&self, kind: &'static Kind) -> Option<Freshness> {
+        let freshness = self.inner.freshness.read().unwrap_or_else(PoisonError::into_inner);
+        freshness.get(kind).cloned()
+    }
+
+    /// Says how current a kind is; subscribers are woken if that is news.
+    pub fn set_freshness(&self, kind: &'static Kind, now: Freshness) {
+        let mut freshness = self.inner.freshness.write().unwrap_or_else(PoisonError::into_inner);
+        let news = freshness.get(kind) != Some(&now);
+        freshness.insert(kind, now);
+        drop(freshness);
+        if news {
+            self.notify(std::iter::empty());
+        }
+    }
+
+    /// A number that rises with every change of a row or of a freshness.
+    pub fn revision(&self) -> u64 {
+        self.inner.revision.load(Ordering::Acquire)
     }
 
     /// A new subscriber; it starts with everything that is held marked changed.
     pub fn subscribe(&self) -> Subscription {
-        let dirty = Arc::new(Dirty::default());
-        self.inner.subscribers.lock().unwrap_or_else(PoisonError::into_inner).push(dirty.clone());
-        self.read(|tables| {
-            fn all<R: Row>(table: &Table<R>) -> impl Iterator<Item = ObjectRef> {
-                table.iter().map(|row| ObjectRef::new(R::KIND, row.meta().key.clone()))
-            }
-            dirty.mark(
-                all(&tables.volumes)
-                    .chain(all(&tables.claims))
-                    .chain(all(&tables.classes))
-                    .chain(all(&tables.pods)),
-            );
-        });
-        Subscription { dirty }
+        self.inner.subscribers.add(|| self.read(|tables| tables.objects().collect()))
     }
 
-    fn change<R: Mirrored>(&self, change: impl FnOnce(&mut Table<R>) -> Option<Key>) {
-        let changed = {
+    fn change<R: Mirrored>(&self, change: impl FnOnce(&mut Tables) -> Vec<Change<R>>) {
+        let (changed, dropped) = {
             let mut tables = self.inner.tables.write().unwrap_or_else(PoisonError::into_inner);
-            change(R::table_mut(&mut tables))
+            let changed = change(&mut tables);
+            (changed, tables.trim_events(EVENTS_KEPT_MAX))
         };
-        self.notify(R::KIND, changed);
-    }
-
-    fn notify(&self, kind: &'static Kind, keys: impl IntoIterator<Item = Key>) {
-        let changed: Vec<_> = keys.into_iter().map(|key| ObjectRef::new(kind, key)).collect();
-        if changed.is_empty() {
+        if changed.is_empty() && dropped.is_empty() {
             return;
         }
-        let mut subscribers = self.inner.subscribers.lock().unwrap_or_else(PoisonError::into_inner);
-        // A subscriber that was dropped leaves us as its only owner.
-        subscribers.retain(|dirty| Arc::strong_count(dirty) > 1);
-        for dirty in subscribers.iter() {
-            dirty.mark(changed.iter().cloned());
+        fn changed_key<R: Row>(change: &Change<R>) -> ObjectRef {
+            ObjectRef::new(R::KIND, change.key.clone())
         }
+        self.notify(changed.iter().map(changed_key).chain(dropped.iter().map(changed_key)));
+    }
+
+    fn notify(&self, changed: impl Iterator<Item = ObjectRef> + Clone) {
+        self.inner.revision.fetch_add(1, Ordering::AcqRel);
+        self.inner.subscribers.mark(changed);
     }
 }
 
-/// The objects that changed since a subscriber last asked.
-#[derive(Debug, Default)]
-struct Dirty {
-    keys: Mutex<HashSet<ObjectRef>>,
-    changed: Notify,
+/// Whether rows stay when the server has deleted the object: the server forgets
+/// events after an hour, a person asking why still needs them.
+fn outlives_deletion<R: Row>() -> bool {
+    TypeId::of::<R>() == TypeId::of::<Event>()
 }
 
-impl Dirty {
-    fn mark(&self, keys: impl Iterator<Item = ObjectRef>) {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner).extend(keys);
-        self.changed.notify_one();
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::model::claim::Claim;
+    use crate::model::pod::Pod;
+    use crate::model::volume::Volume;
+
+    fn row<R: Row>(namespace: &str, name: &str, version: u64, mut object: Value) -> R {
+        object["metadata"] = json!({"namespace": namespace, "name": name,
+            "uid": format!("uid-{name}"), "resourceVersion": version.to_string()});
+        R::from_object(&object).expect("a row")
     }
-}
 
-/// One subscriber's view of what changed.
-#[derive(Debug)]
-pub struct Subscription {
-    dirty: Arc<Dirty>,
-}
+    fn claimed(name: &str, version: u64, claim: &str) -> Volume {
+        let reference = json!({"namespace": "shop", "name": claim});
+        row("", name, version, json!({"spec": {"claimRef": reference}}))
+    }
 
-impl Subscription {
-    /// Waits until something changed and takes all of it, in no order.
-    pub async fn changed(&mut self) -> HashSet<ObjectRef> {
-        loop {
-            let waiting = self.dirty.changed.notified();
-            let keys = self.take();
-            if !keys.is_empty() {
-                return keys;
-            }
-            waiting.await;
+    fn names<'a, R: Row>(rows: impl Iterator<Item = &'a Arc<R>>) -> Vec<String> {
+        rows.map(|row| row.meta().key.name.to_string()).collect()
+    }
+
+    #[test]
+    fn volume_that_changes_its_claim_moves_in_the_index() {
+        let mirror = Mirror::default();
+        let (one, two) = (Key::new("shop", "one"), Key::new("shop", "two"));
+        mirror.apply(claimed("pv-a", 1, "one"));
+        mirror.apply(claimed("pv-b", 2, "one"));
+        mirror.apply(claimed("pv-a", 3, "two"));
+        mirror.read(|tables| {
+            assert_eq!(names(tables.volumes_of(&one)), ["pv-b"]);
+            assert_eq!(names(tables.volumes_of(&two)), ["pv-a"]);
+        });
+        mirror.remove::<Volume>(&Key::cluster("pv-a"), "uid-pv-a", 4);
+        mirror.read(|tables| assert_eq!(tables.volumes_of(&two).count(), 0));
+    }
+
+    #[test]
+    fn claims_and_pods_are_found_by_what_they_name() {
+        let mirror = Mirror::default();
+        mirror.apply(row::<Claim>("shop", "data", 1, json!({"spec": {"volumeName": "pv-a"}})));
+        let volume = json!({"name": "v", "persistentVolumeClaim": {"claimName": "data"}});
+        mirror.apply(row::<Pod>("shop", "web-0", 2, json!({"spec": {"volumes": [volume]}})));
+        mirror.read(|tables| {
+            assert_eq!(names(tables.claims_of("pv-a")), ["data"]);
+            assert_eq!(names(tables.pods_using(&Key::new("shop", "data"))), ["web-0"]);
+        });
+        mirror.replace_all(Vec::<Pod>::new());
+        mirror.read(|tables| {
+            assert_eq!(tables.pods_using(&Key::new("shop", "data")).count(), 0);
+        });
+    }
+
+    #[test]
+    fn rows_newer_than_a_list_survive_its_sweep() {
+        let mirror = Mirror::default();
+        mirror.apply(claimed("pv-old", 5, "one"));
+        mirror.apply(claimed("pv-new", 9, "one"));
+        mirror.sweep::<Volume>(&HashSet::new(), 7);
+        mirror.read(|tables| assert_eq!(names(tables.volumes.iter()), ["pv-new"]));
+    }
+
+    #[test]
+    fn event_that_the_server_forgot_is_kept() {
+        let mirror = Mirror::default();
+        let about = json!({"involvedObject": {"uid": "uid-data"}});
+        mirror.apply(row::<Event>("shop", "data.1", 1, about));
+        mirror.remove::<Event>(&Key::new("shop", "data.1"), "uid-data.1", 2);
+        mirror.replace_all(Vec::<Event>::new());
+        mirror.read(|tables| assert_eq!(tables.events_about("uid-data").count(), 1));
+    }
+
+    #[test]
+    fn too_many_events_let_the_oldest_go() {
+        let mut tables = Tables::default();
+        for number in 0..5 {
+            let at = format!("2026-01-01T00:00:0{}Z", 9 - number);
+            let object = json!({"involvedObject": {"uid": "uid-data"}, "lastTimestamp": at,
+                "firstTimestamp": "2026-01-01T00:00:00Z"});
+            tables.apply(row::<Event>("shop", &format!("e{number}"), number + 1, object));
         }
+        tables.trim_events(2);
+        assert_eq!(names(tables.events_about("uid-data")), ["e0", "e1"]);
+        assert_eq!(tables.events_dropped(), 3);
     }
 
-    /// Takes what changed, without waiting.
-    pub fn take(&self) -> HashSet<ObjectRef> {
-        std::mem::take(&mut *self.dirty.keys.lock().unwrap_or_else(PoisonError::into_inner))
+    #[tokio::test]
+    async fn subscriber_hears_of_rows_and_of_freshness() {
+        let mirror = Mirror::default();
+        mirror.apply(claimed("pv-a", 1, "one"));
+        let mut subscription = mirror.subscribe();
+        let pv = ObjectRef::new(Volume::KIND, Key::cluster("pv-a"));
+        assert_eq!(subscription.changed().await, HashSet::from([pv]));
+        mirror.set_freshness(Volume::KIND, Freshness::Live);
+        assert!(subscription.changed().await.is_empty());
+        assert_eq!(mirror.freshness_of(Volume::KIND), Some(Freshness::Live));
     }
 }

@@ -1,6 +1,6 @@
 //! The rows of one kind, in the order the API lists them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::model::object::Key;
@@ -13,6 +13,14 @@ use crate::model::row::Row;
 pub struct Table<R> {
     rows: BTreeMap<Key, Arc<R>>,
     by_uid: HashMap<Arc<str>, Key>,
+}
+
+/// What became of one key: the row that was held, and the one that is.
+#[derive(Debug)]
+pub struct Change<R> {
+    pub key: Key,
+    pub before: Option<Arc<R>>,
+    pub after: Option<Arc<R>>,
 }
 
 impl<R> Default for Table<R> {
@@ -43,63 +51,48 @@ impl<R: Row> Table<R> {
         self.rows.is_empty()
     }
 
-    /// Puts a row in unless a newer one is held; the key if anything changed.
-    pub(super) fn apply(&mut self, row: R) -> Option<Key> {
+    /// Puts a row in unless the one held is not older.
+    pub(super) fn apply(&mut self, row: R) -> Option<Change<R>> {
         let meta = row.meta();
-        let key = meta.key.clone();
-        if let Some(held) = self.rows.get(&key) {
-            let held = held.meta();
-            if held.version >= meta.version && held.uid == meta.uid {
-                return None;
-            }
-            if held.version > meta.version {
-                return None;
-            }
-            if held.uid != meta.uid {
-                self.by_uid.remove(&held.uid);
-            }
+        let held = self.rows.get(&meta.key).map(|held| held.meta());
+        if let Some(held) = held
+            && (held.version > meta.version || held.version == meta.version && held.uid == meta.uid)
+        {
+            return None;
         }
-        self.by_uid.insert(meta.uid.clone(), key.clone());
-        self.rows.insert(key.clone(), Arc::new(row));
-        Some(key)
+        let (key, uid, row) = (meta.key.clone(), meta.uid.clone(), Arc::new(row));
+        let before = self.rows.insert(key.clone(), row.clone());
+        if let Some(before) = &before {
+            self.by_uid.remove(&before.meta().uid);
+        }
+        self.by_uid.insert(uid, key.clone());
+        Some(Change { key, before, after: Some(row) })
     }
 
-    /// Takes a row out unless it is another object or newer; the key if it was
-    /// there.
-    pub(super) fn remove(&mut self, key: &Key, uid: &str, version: u64) -> Option<Key> {
+    /// Takes a row out unless it is another object or newer.
+    pub(super) fn remove(&mut self, key: &Key, uid: &str, version: u64) -> Option<Change<R>> {
         let held = self.rows.get(key)?.meta();
         if &*held.uid != uid || held.version > version {
             return None;
         }
-        self.by_uid.remove(uid);
-        self.rows.remove(key);
-        Some(key.clone())
+        self.take(key)
     }
 
-    /// Swaps in a complete list; the keys that changed, appeared or went.
-    pub(super) fn replace_all(&mut self, rows: Vec<R>) -> Vec<Key> {
-        let mut changed = Vec::new();
-        let mut gone = std::mem::take(&mut self.rows);
-        self.by_uid.clear();
-        for row in rows {
-            let key = row.meta().key.clone();
-            let held = gone.remove(&key);
-            let row = match held {
-                Some(held)
-                    if held.meta().uid == row.meta().uid
-                        && held.meta().version >= row.meta().version =>
-                {
-                    held
-                }
-                _ => {
-                    changed.push(key.clone());
-                    Arc::new(row)
-                }
-            };
-            self.by_uid.insert(row.meta().uid.clone(), key.clone());
-            self.rows.insert(key, row);
-        }
-        changed.extend(gone.into_keys());
-        changed
+    /// Takes out every row that a list made at `version` would have named and
+    /// did not. Rows newer than the list stay: they are not its business.
+    pub(super) fn sweep(&mut self, listed: &HashSet<Arc<str>>, version: u64) -> Vec<Change<R>> {
+        let gone = self.rows.values().map(|row| row.meta());
+        let gone: Vec<Key> = gone
+            .filter(|held| held.version <= version && !listed.contains(&held.uid))
+            .map(|held| held.key.clone())
+            .collect();
+        gone.iter().filter_map(|key| self.take(key)).collect()
+    }
+
+    /// Takes a row out, whatever it is.
+    pub(super) fn take(&mut self, key: &Key) -> Option<Change<R>> {
+        let (key, row) = self.rows.remove_entry(key)?;
+        self.by_uid.remove(&row.meta().uid);
+        Some(Change { key, before: Some(row), after: None })
     }
 }

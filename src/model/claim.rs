@@ -75,19 +75,11 @@ impl Row for Claim {
     fn from_object(object: &Value) -> Result<Self, Malformed> {
         let meta = row::meta(Self::KIND, object)?;
         let (spec, status) = (&object["spec"], &object["status"]);
-        let quantity = |value: &Value, field: &str| match value.as_str() {
-            None => Ok(None),
-            Some(text) => Quantity::parse(text).map(Some).map_err(|error| Malformed {
-                kind: Self::KIND.kind,
-                name: meta.key.to_string(),
-                field: field.into(),
-                what: format!("`{text}`: {error}"),
-            }),
-        };
-        let text = |value: &Value| Arc::from(value.as_str().unwrap_or_default());
-        let request =
-            quantity(&spec["resources"]["requests"]["storage"], "spec.resources.requests.storage")?;
-        let capacity = quantity(&status["capacity"]["storage"], "status.capacity.storage")?;
+        let (request, requested) =
+            ("spec.resources.requests.storage", &spec["resources"]["requests"]["storage"]);
+        let request = row::quantity::<Self>(&meta, requested, request)?;
+        let capacity = &status["capacity"]["storage"];
+        let capacity = row::quantity::<Self>(&meta, capacity, "status.capacity.storage")?;
         Ok(Self {
             request,
             access_modes: AccessModes::from_json(&spec["accessModes"]),
@@ -96,8 +88,8 @@ impl Row for Claim {
                 .annotation("volume.beta.kubernetes.io/storage-class")
                 .or(spec["storageClassName"].as_str())
                 .map(Arc::from),
-            attributes_class: text(&spec["volumeAttributesClassName"]),
-            volume_name: text(&spec["volumeName"]),
+            attributes_class: row::text(&spec["volumeAttributesClassName"]),
+            volume_name: row::text(&spec["volumeName"]),
             selector: LabelSelector::from_json(&spec["selector"]).map(Box::new),
             has_data_source: spec["dataSource"].is_object() || spec["dataSourceRef"].is_object(),
             phase: match status["phase"].as_str().unwrap_or_default() {
@@ -108,7 +100,7 @@ impl Row for Claim {
             },
             actual_modes: AccessModes::from_json(&status["accessModes"]),
             capacity,
-            current_attributes_class: text(&status["currentVolumeAttributesClassName"]),
+            current_attributes_class: row::text(&status["currentVolumeAttributesClassName"]),
             has_volume_status: ["accessModes", "capacity", "currentVolumeAttributesClassName"]
                 .iter()
                 .any(|field| !status[*field].is_null()),
@@ -118,5 +110,12 @@ impl Row for Claim {
 
     fn meta(&self) -> &Meta {
         &self.meta
+    }
+
+    fn for_each_repeated(&mut self, visit: &mut dyn FnMut(&mut Arc<str>)) {
+        row::repeated_of_meta(&mut self.meta, visit);
+        self.class.iter_mut().for_each(&mut *visit);
+        visit(&mut self.attributes_class);
+        visit(&mut self.current_attributes_class);
     }
 }

@@ -3,10 +3,14 @@
 //! Paths, short names, completion and discovery are derived from these
 //! constants; nothing else spells a plural.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 /// The names of one resource, as discovery would give them.
-#[derive(Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+///
+/// Two are equal, and order, by plural, group and version: these name it.
+#[derive(Debug, Eq)]
 pub struct Kind {
     /// API group; empty for the core group.
     pub group: &'static str,
@@ -111,6 +115,36 @@ impl Kind {
     pub fn by_type(api_version: &str, kind: &str) -> Option<&'static Kind> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         ALL.iter().copied().find(|k| k.group == group && k.version == version && k.kind == kind)
+    }
+}
+
+impl Kind {
+    fn identity(&self) -> (&str, &str, &str) {
+        (self.plural, self.group, self.version)
+    }
+}
+
+impl PartialEq for Kind {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Hash for Kind {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.plural.hash(state);
+    }
+}
+
+impl PartialOrd for Kind {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Kind {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.identity().cmp(&other.identity())
     }
 }
 

@@ -19,7 +19,14 @@ pub mod access_modes;
 pub mod quantity;
 pub mod selector;
 
+pub mod attachment;
+pub mod attributes_class;
 pub mod claim;
 pub mod class;
+pub mod csi;
+pub mod event;
+pub mod namespace;
+pub mod node;
 pub mod pod;
+pub mod stateful_set;
 pub mod volume;

@@ -92,4 +92,13 @@ impl Row for Pod {
     fn meta(&self) -> &Meta {
         &self.meta
     }
+
+    fn for_each_repeated(&mut self, visit: &mut dyn FnMut(&mut Arc<str>)) {
+        row::repeated_of_meta(&mut self.meta, visit);
+        visit(&mut self.node);
+        visit(&mut self.phase);
+        for claim in &mut self.claims {
+            visit(&mut claim.volume);
+        }
+    }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::model::kind::Kind;
-use crate::model::object::{Key, Meta, Owner};
+use crate::model::object::{Key, Meta, Owner, Seconds};
+use crate::model::quantity::Quantity;
 
 /// Annotations that rows keep; all others stay at the server.
 pub const KEPT_ANNOTATIONS: &[&str] = &[
@@ -44,6 +45,24 @@ pub trait Row: Sized + Send + Sync + 'static {
     fn from_object(object: &Value) -> Result<Self, Malformed>;
 
     fn meta(&self) -> &Meta;
+
+    /// Visits the texts that many objects have in common, so that a cache can
+    /// keep one copy of each. By default none: right for kinds with few objects.
+    fn for_each_repeated(&mut self, _visit: &mut dyn FnMut(&mut Arc<str>)) {}
+}
+
+/// The repeated texts of the metadata: all but names and uids, which would cost
+/// a cache more to look up than a second copy takes.
+pub fn repeated_of_meta(meta: &mut Meta, visit: &mut dyn FnMut(&mut Arc<str>)) {
+    visit(&mut meta.key.namespace);
+    meta.finalizers.iter_mut().for_each(&mut *visit);
+    for (key, value) in meta.labels.iter_mut().chain(meta.annotations.iter_mut()) {
+        visit(key);
+        visit(value);
+    }
+    if let Some(owner) = &mut meta.owner {
+        visit(&mut owner.kind);
+    }
 }
 
 /// Reads the metadata that every row keeps.
@@ -80,6 +99,31 @@ pub fn meta(kind: &'static Kind, object: &Value) -> Result<Meta, Malformed> {
         labels: pairs(&metadata["labels"], |_| true),
         annotations: pairs(&metadata["annotations"], |key| KEPT_ANNOTATIONS.contains(&key)),
         owner: controller_owner(&metadata["ownerReferences"]),
+    })
+}
+
+/// A text, empty if there is none.
+pub fn text(value: &Value) -> Arc<str> {
+    value.as_str().unwrap_or_default().into()
+}
+
+/// A time, `None` if there is none or it cannot be read.
+pub fn seconds(value: &Value) -> Option<Seconds> {
+    value.as_str()?.parse::<jiff::Timestamp>().ok().map(|time| time.as_second())
+}
+
+/// A quantity, `None` if there is none; `field` names it in the complaint.
+pub fn quantity<R: Row>(
+    meta: &Meta,
+    value: &Value,
+    field: &str,
+) -> Result<Option<Quantity>, Malformed> {
+    let Some(text) = value.as_str() else { return Ok(None) };
+    Quantity::parse(text).map(Some).map_err(|error| Malformed {
+        kind: R::KIND.kind,
+        name: meta.key.to_string(),
+        field: field.into(),
+        what: format!("`{text}`: {error}"),
     })
 }
 

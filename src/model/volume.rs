@@ -129,23 +129,15 @@ impl Row for Volume {
     fn from_object(object: &Value) -> Result<Self, Malformed> {
         let meta = row::meta(Self::KIND, object)?;
         let (spec, status) = (&object["spec"], &object["status"]);
-        let capacity = match spec["capacity"]["storage"].as_str() {
-            None => None,
-            Some(text) => Some(Quantity::parse(text).map_err(|error| Malformed {
-                kind: Self::KIND.kind,
-                name: meta.key.to_string(),
-                field: "spec.capacity.storage".into(),
-                what: format!("`{text}`: {error}"),
-            })?),
-        };
+        let capacity = &spec["capacity"]["storage"];
+        let capacity = row::quantity::<Self>(&meta, capacity, "spec.capacity.storage")?;
         let class = meta
             .annotation("volume.beta.kubernetes.io/storage-class")
             .or(spec["storageClassName"].as_str())
             .unwrap_or_default()
             .into();
         let reference = &spec["claimRef"];
-        let text =
-            |value: &Value| value.as_str().map(Box::from).filter(|t: &Box<str>| !t.is_empty());
+        let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(Box::from);
         Ok(Self {
             capacity,
             access_modes: AccessModes::from_json(&spec["accessModes"]),
@@ -177,16 +169,24 @@ impl Row for Volume {
             },
             reason: text(&status["reason"]),
             message: text(&status["message"]),
-            phase_since: status["lastPhaseTransitionTime"]
-                .as_str()
-                .and_then(|time| time.parse::<jiff::Timestamp>().ok())
-                .map(|time| time.as_second()),
+            phase_since: row::seconds(&status["lastPhaseTransitionTime"]),
             meta,
         })
     }
 
     fn meta(&self) -> &Meta {
         &self.meta
+    }
+
+    fn for_each_repeated(&mut self, visit: &mut dyn FnMut(&mut Arc<str>)) {
+        row::repeated_of_meta(&mut self.meta, visit);
+        visit(&mut self.class);
+        visit(&mut self.attributes_class);
+        visit(&mut self.source.field);
+        self.source.driver.iter_mut().for_each(&mut *visit);
+        if let Some(reference) = &mut self.claim_ref {
+            visit(&mut reference.key.namespace);
+        }
     }
 }
 

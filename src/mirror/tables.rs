@@ -1,0 +1,246 @@
+//! The rows of one cluster, by kind, and who points at whom.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use crate::mirror::index::Index;
+use crate::mirror::interner::Interner;
+use crate::mirror::table::{Change, Table};
+use crate::model::attachment::Attachment;
+use crate::model::attributes_class::AttributesClass;
+use crate::model::claim::Claim;
+use crate::model::class::StorageClass;
+use crate::model::csi::{CsiCapacity, CsiDriver, CsiNode};
+use crate::model::event::Event;
+use crate::model::namespace::Namespace;
+use crate::model::node::Node;
+use crate::model::object::{Key, ObjectRef, Seconds};
+use crate::model::pod::{Pod, PodClaim};
+use crate::model::row::Row;
+use crate::model::stateful_set::StatefulSet;
+use crate::model::volume::Volume;
+
+/// How many events are kept, the server's and those it has forgotten.
+pub const EVENTS_KEPT_MAX: usize = 20_000;
+
+/// A kind that the mirror keeps rows of.
+pub trait Mirrored: Row {
+    fn table(tables: &Tables) -> &Table<Self>;
+    fn table_mut(tables: &mut Tables) -> &mut Table<Self>;
+    /// Keeps the indexes in step with one change.
+    fn reindex(indexes: &mut Indexes, change: &Change<Self>);
+}
+
+macro_rules! tables {
+    ($($(#[$doc:meta])* $field:ident: $row:ty, $reindex:expr;)*) => {
+        /// The rows of one cluster.
+        #[derive(Debug, Default)]
+        pub struct Tables {
+            $($(#[$doc])* pub $field: Table<$row>,)*
+            pub(super) indexes: Indexes,
+            interner: Interner,
+        }
+
+        impl Tables {
+            /// Every object that is held.
+            pub fn objects(&self) -> impl Iterator<Item = ObjectRef> {
+                std::iter::empty()$(.chain(self.$field.iter().map(reference)))*
+            }
+        }
+
+        $(impl Mirrored for $row {
+            fn table(tables: &Tables) -> &Table<Self> {
+                &tables.$field
+            }
+
+            fn table_mut(tables: &mut Tables) -> &mut Table<Self> {
+                &mut tables.$field
+            }
+
+            fn reindex(indexes: &mut Indexes, change: &Change<Self>) {
+                let reindex: fn(&mut Indexes, &Key, &Self, Presence) = $reindex;
+                if let Some(before) = &change.before {
+                    reindex(indexes, &change.key, before, Presence::Gone);
+                }
+                if let Some(after) = &change.after {
+                    reindex(indexes, &change.key, after, Presence::Here);
+                }
+            }
+        })*
+    };
+}
+
+tables! {
+    namespaces: Namespace, unindexed;
+    nodes: Node, unindexed;
+    classes: StorageClass, unindexed;
+    attributes_classes: AttributesClass, unindexed;
+    csi_drivers: CsiDriver, unindexed;
+    csi_nodes: CsiNode, unindexed;
+    csi_capacities: CsiCapacity, unindexed;
+    volumes: Volume, index_volume;
+    claims: Claim, index_claim;
+    pods: Pod, index_pod;
+    stateful_sets: StatefulSet, unindexed;
+    attachments: Attachment, index_attachment;
+    /// Also events that the server has forgotten, up to [`EVENTS_KEPT_MAX`].
+    events: Event, index_event;
+}
+
+fn reference<R: Row>(row: &Arc<R>) -> ObjectRef {
+    ObjectRef::new(R::KIND, row.meta().key.clone())
+}
+
+/// Who points at whom; read through the methods of [`Tables`].
+#[derive(Debug, Default)]
+pub struct Indexes {
+    volumes_by_claim: Index<Key>,
+    claims_by_volume: Index<Arc<str>>,
+    pods_by_claim: Index<Key>,
+    attachments_by_volume: Index<Arc<str>>,
+    events_by_uid: Index<Arc<str>>,
+    /// Oldest first: what goes when there are too many.
+    events_by_age: BTreeSet<(Seconds, Key)>,
+    events_dropped: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    Here,
+    Gone,
+}
+
+impl Tables {
+    /// The volumes whose `claimRef` names this claim, whichever its uid.
+    pub fn volumes_of<'a>(
+        &'a self,
+        claim: &Key,
+    ) -> impl Iterator<Item = &'a Arc<Volume>> + use<'a> {
+        rows(&self.volumes, self.indexes.volumes_by_claim.get(claim))
+    }
+
+    /// The claims whose `spec.volumeName` is this volume.
+    pub fn claims_of<'a>(&'a self, volume: &str) -> impl Iterator<Item = &'a Arc<Claim>> + use<'a> {
+        rows(&self.claims, self.indexes.claims_by_volume.get(volume))
+    }
+
+    /// The pods that use this claim, terminated ones too.
+    pub fn pods_using<'a>(&'a self, claim: &Key) -> impl Iterator<Item = &'a Arc<Pod>> + use<'a> {
+        rows(&self.pods, self.indexes.pods_by_claim.get(claim))
+    }
+
+    /// The attachments of this volume, at most one per node.
+    pub fn attachments_of<'a>(
+        &'a self,
+        volume: &str,
+    ) -> impl Iterator<Item = &'a Arc<Attachment>> + use<'a> {
+        rows(&self.attachments, self.indexes.attachments_by_volume.get(volume))
+    }
+
+    /// The events about the object with this uid, by name, not by time.
+    pub fn events_about<'a>(&'a self, uid: &str) -> impl Iterator<Item = &'a Arc<Event>> + use<'a> {
+        rows(&self.events, self.indexes.events_by_uid.get(uid))
+    }
+
+    /// How many events were let go to stay within [`EVENTS_KEPT_MAX`].
+    pub fn events_dropped(&self) -> u64 {
+        self.indexes.events_dropped
+    }
+
+    pub(super) fn apply<R: Mirrored>(&mut self, mut row: R) -> Option<Change<R>> {
+        row.for_each_repeated(&mut |text| self.interner.share(text));
+        let change = R::table_mut(self).apply(row)?;
+        R::reindex(&mut self.indexes, &change);
+        Some(change)
+    }
+
+    pub(super) fn remove<R: Mirrored>(
+        &mut self,
+        key: &Key,
+        uid: &str,
+        version: u64,
+    ) -> Option<Change<R>> {
+        let change = R::table_mut(self).remove(key, uid, version)?;
+        R::reindex(&mut self.indexes, &change);
+        Some(change)
+    }
+
+    pub(super) fn sweep<R: Mirrored>(
+        &mut self,
+        listed: &HashSet<Arc<str>>,
+        version: u64,
+    ) -> Vec<Change<R>> {
+        let gone = R::table_mut(self).sweep(listed, version);
+        gone.iter().for_each(|change| R::reindex(&mut self.indexes, change));
+        gone
+    }
+
+    /// Lets the oldest events go until at most `most` are held.
+    pub(super) fn trim_events(&mut self, most: usize) -> Vec<Change<Event>> {
+        let mut gone = Vec::new();
+        while self.events.len() > most
+            && let Some((_, key)) = self.indexes.events_by_age.first().cloned()
+            && let Some(change) = self.events.take(&key)
+        {
+            Event::reindex(&mut self.indexes, &change);
+            self.indexes.events_dropped += 1;
+            gone.push(change);
+        }
+        gone
+    }
+}
+
+fn rows<'a, R: Row, K: Iterator<Item = &'a Key>>(
+    table: &'a Table<R>,
+    keys: K,
+) -> impl Iterator<Item = &'a Arc<R>> + use<'a, R, K> {
+    keys.filter_map(|key| table.get(key))
+}
+
+impl<K: Eq + std::hash::Hash> Index<K> {
+    fn set(&mut self, at: K, key: &Key, presence: Presence) {
+        match presence {
+            Presence::Here => self.insert(at, key.clone()),
+            Presence::Gone => self.remove(&at, key),
+        }
+    }
+}
+
+/// For kinds that nothing asks for by what they point at.
+fn unindexed<R>(_: &mut Indexes, _: &Key, _: &R, _: Presence) {}
+
+fn index_volume(indexes: &mut Indexes, key: &Key, volume: &Volume, presence: Presence) {
+    if let Some(claim) = &volume.claim_ref {
+        indexes.volumes_by_claim.set(claim.key.clone(), key, presence);
+    }
+}
+
+fn index_claim(indexes: &mut Indexes, key: &Key, claim: &Claim, presence: Presence) {
+    if !claim.volume_name.is_empty() {
+        indexes.claims_by_volume.set(claim.volume_name.clone(), key, presence);
+    }
+}
+
+fn index_pod(indexes: &mut Indexes, key: &Key, pod: &Pod, presence: Presence) {
+    for PodClaim { claim, .. } in &pod.claims {
+        let claim = Key { namespace: key.namespace.clone(), name: claim.clone() };
+        indexes.pods_by_claim.set(claim, key, presence);
+    }
+}
+
+fn index_attachment(indexes: &mut Indexes, key: &Key, row: &Attachment, presence: Presence) {
+    if !row.volume.is_empty() {
+        indexes.attachments_by_volume.set(row.volume.clone(), key, presence);
+    }
+}
+
+fn index_event(indexes: &mut Indexes, key: &Key, event: &Event, presence: Presence) {
+    if !event.about.uid.is_empty() {
+        indexes.events_by_uid.set(event.about.uid.clone(), key, presence);
+    }
+    let age = (event.last_seen, key.clone());
+    match presence {
+        Presence::Here => indexes.events_by_age.insert(age),
+        Presence::Gone => indexes.events_by_age.remove(&age),
+    };
+}
