@@ -1,0 +1,3 @@
+//! What only a whole program can show, in one binary: a module per area.
+
+mod tidy;
