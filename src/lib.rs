@@ -12,8 +12,12 @@
 //! ui           the console: draws, never decides; nothing knows ui
 //! ```
 
+pub mod cli;
 pub mod cluster;
+pub mod config;
 pub mod controllers;
+pub mod failure;
+pub mod log;
 pub mod mirror;
 pub mod model;
 pub mod scenario;

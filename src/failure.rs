@@ -1,0 +1,47 @@
+//! How the program fails at start-up: what, why, what to do, which exit code.
+
+use std::fmt;
+
+/// A failure that ends the program with a message.
+#[derive(Debug)]
+pub struct Failure {
+    what: String,
+    hint: Option<String>,
+    code: u8,
+}
+
+impl Failure {
+    /// Bad input: flags, files, contexts. Exit code 2.
+    pub fn bad_input(what: impl Into<String>) -> Self {
+        Self { what: what.into(), hint: None, code: 2 }
+    }
+
+    /// Anything else. Exit code 1.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), hint: None, code: 1 }
+    }
+
+    /// Adds what the user can do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The process exit code.
+    pub fn code(&self) -> u8 {
+        self.code
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.what)?;
+        if let Some(hint) = &self.hint {
+            write!(f, "\n hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Failure {}
