@@ -37,6 +37,8 @@ pub struct Claim {
     pub capacity: Option<Quantity>,
     /// `status.currentVolumeAttributesClassName`, empty if unset.
     pub current_attributes_class: Arc<str>,
+    /// `status.modifyVolumeStatus.targetVolumeAttributesClassName`, empty if unset.
+    pub target_attributes_class: Arc<str>,
     /// Whether `status` has any of the fields that an unbound claim must not
     /// have (capacity, access modes, attributes class).
     pub has_volume_status: bool,
@@ -101,6 +103,9 @@ impl Row for Claim {
             actual_modes: AccessModes::from_json(&status["accessModes"]),
             capacity,
             current_attributes_class: row::text(&status["currentVolumeAttributesClassName"]),
+            target_attributes_class: row::text(
+                &status["modifyVolumeStatus"]["targetVolumeAttributesClassName"],
+            ),
             has_volume_status: ["accessModes", "capacity", "currentVolumeAttributesClassName"]
                 .iter()
                 .any(|field| !status[*field].is_null()),
@@ -117,5 +122,6 @@ impl Row for Claim {
         self.class.iter_mut().for_each(&mut *visit);
         visit(&mut self.attributes_class);
         visit(&mut self.current_attributes_class);
+        visit(&mut self.target_attributes_class);
     }
 }

@@ -30,3 +30,5 @@ pub mod node;
 pub mod pod;
 pub mod stateful_set;
 pub mod volume;
+
+pub mod fit;
