@@ -289,9 +289,7 @@ impl fmt::Display for Misfit {
             Self::ReservedElsewhere => {
                 f.write_str("it is reserved for this claim, but cannot be used on this node")
             }
-            Self::WaitsForConsumer => {
-                f.write_str("the claim's class waits for its first consumer")
-            }
+            Self::WaitsForConsumer => f.write_str("the claim's class waits for its first consumer"),
             Self::NotAvailable { phase: VolumePhase::Unset } => {
                 f.write_str("not Available: it has no phase yet")
             }
@@ -363,10 +361,11 @@ impl Refusals {
             return;
         };
         let label = misfit.label();
-        let counted = self
-            .counted
-            .entry(label)
-            .or_insert_with(|| Counted { label, count: 0, examples: Vec::new() });
+        let counted = self.counted.entry(label).or_insert_with(|| Counted {
+            label,
+            count: 0,
+            examples: Vec::new(),
+        });
         counted.count += 1;
         if counted.examples.len() < EXAMPLES {
             counted.examples.push((volume.meta.key.name.clone(), misfit));
@@ -455,13 +454,8 @@ mod tests {
             "class `silver`, none is asked for"
         );
         let mut reserved = volume("v", "1Gi", "");
-        reserved.claim_ref = Some(ClaimRef {
-            key: crate::model::object::Key::new("shop", "data"),
-            uid: "".into(),
-        });
-        assert_eq!(
-            refusal(&reserved, &claim("1Gi", "")),
-            "it is reserved for claim `shop/data`"
-        );
+        reserved.claim_ref =
+            Some(ClaimRef { key: crate::model::object::Key::new("shop", "data"), uid: "".into() });
+        assert_eq!(refusal(&reserved, &claim("1Gi", "")), "it is reserved for claim `shop/data`");
     }
 }
