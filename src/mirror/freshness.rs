@@ -1,6 +1,7 @@
 //! How current the picture of a kind is.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::model::kind::Kind;
 use crate::model::object::Seconds;
@@ -12,6 +13,8 @@ pub enum Freshness {
     Loading { seen: usize },
     /// A watch is open: rows follow the server.
     Live,
+    /// As `Live`, but of this namespace only: the user may not list the others.
+    LiveInNamespace { namespace: Arc<str> },
     /// The server cannot be reached or understood. The rows are those of
     /// `since`, by this machine's clock.
     Stale { since: Seconds, error: String },
@@ -22,9 +25,9 @@ pub enum Freshness {
 }
 
 impl Freshness {
-    /// Whether rows that are missing can be said not to exist.
+    /// Whether an object without a row can be said not to exist.
     pub fn is_complete(&self) -> bool {
-        matches!(self, Self::Live)
+        matches!(self, Self::Live | Self::NotServed)
     }
 }
 

@@ -18,19 +18,30 @@
 //! Subscribers get keys, not rows: a slow one sees the newest state, and its
 //! memory is bounded by the number of objects.
 
+pub mod complaint;
 pub mod freshness;
 pub mod index;
 pub mod subscription;
 pub mod table;
 pub mod tables;
+pub mod watch;
 
+mod backoff;
 mod interner;
+mod link;
+mod reader;
+
+#[cfg(test)]
+mod watch_tests;
 
 use std::any::TypeId;
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use jiff::{SignedDuration, Timestamp};
+
+use crate::mirror::complaint::{Complaint, Complaints};
 use crate::mirror::freshness::{Freshness, FreshnessByKind};
 use crate::mirror::subscription::{Subscribers, Subscription};
 use crate::mirror::table::Change;
@@ -51,8 +62,11 @@ pub struct Mirror {
 struct Inner {
     tables: RwLock<Tables>,
     freshness: RwLock<FreshnessByKind>,
+    complaints: Mutex<Complaints>,
     subscribers: Subscribers,
     revision: AtomicU64,
+    /// Milliseconds by which the server's clock is ahead.
+    server_ahead_ms: AtomicI64,
 }
 
 impl Mirror {
@@ -65,6 +79,11 @@ impl Mirror {
     /// a write. Older versions than the one held are dropped.
     pub fn apply<R: Mirrored>(&self, row: R) {
         self.change(|tables| tables.apply(row).into_iter().collect());
+    }
+
+    /// Takes in a page of a list.
+    fn load<R: Mirrored>(&self, rows: Vec<R>) {
+        self.change(|tables| rows.into_iter().filter_map(|row| tables.apply(row)).collect());
     }
 
     /// Takes in the answer to one of our writes. Only an object that is known
@@ -88,7 +107,7 @@ impl Mirror {
     /// Swaps in a complete list: what it does not name is gone.
     pub fn replace_all<R: Mirrored>(&self, rows: Vec<R>) {
         let listed: HashSet<_> = rows.iter().map(|row| row.meta().uid.clone()).collect();
-        self.change(|tables| rows.into_iter().filter_map(|row| tables.apply(row)).collect());
+        self.load(rows);
         self.sweep::<R>(&listed, u64::MAX);
     }
 
@@ -118,6 +137,33 @@ impl Mirror {
         drop(freshness);
         if news {
             self.notify(std::iter::empty());
+        }
+    }
+
+    /// What the server sent that could not be read, newest last.
+    pub fn complaints(&self) -> Complaints {
+        self.inner.complaints.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn complain(&self, time: Timestamp, text: String) {
+        tracing::warn!(text, "skipped what cannot be read");
+        let mut complaints = self.inner.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        complaints.add(Complaint { time, text });
+        drop(complaints);
+        self.notify(std::iter::empty());
+    }
+
+    /// How far the server's clock is ahead of the cluster's [`Clock`]: to be
+    /// added before an age is told. Zero where the server does not say.
+    ///
+    /// [`Clock`]: crate::model::clock::Clock
+    pub fn server_ahead(&self) -> SignedDuration {
+        SignedDuration::from_millis(self.inner.server_ahead_ms.load(Ordering::Relaxed))
+    }
+
+    fn set_server_ahead(&self, ahead: Option<SignedDuration>) {
+        if let Some(ms) = ahead.and_then(|ahead| i64::try_from(ahead.as_millis()).ok()) {
+            self.inner.server_ahead_ms.store(ms, Ordering::Relaxed);
         }
     }
 

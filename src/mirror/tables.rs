@@ -7,17 +7,11 @@ use crate::mirror::index::Index;
 use crate::mirror::interner::Interner;
 use crate::mirror::table::{Change, Table};
 use crate::model::attachment::Attachment;
-use crate::model::attributes_class::AttributesClass;
 use crate::model::claim::Claim;
-use crate::model::class::StorageClass;
-use crate::model::csi::{CsiCapacity, CsiDriver, CsiNode};
 use crate::model::event::Event;
-use crate::model::namespace::Namespace;
-use crate::model::node::Node;
 use crate::model::object::{Key, ObjectRef, Seconds};
 use crate::model::pod::{Pod, PodClaim};
 use crate::model::row::Row;
-use crate::model::stateful_set::StatefulSet;
 use crate::model::volume::Volume;
 
 /// How many events are kept, the server's and those it has forgotten.
@@ -31,8 +25,32 @@ pub trait Mirrored: Row {
     fn reindex(indexes: &mut Indexes, change: &Change<Self>);
 }
 
+/// Hands the list of the kinds that have rows to another macro: field, row,
+/// and the function that keeps its indexes. The first are watched first.
+macro_rules! for_each_kind {
+    ($with:ident) => {
+        $with! {
+            claims: $crate::model::claim::Claim, index_claim;
+            volumes: $crate::model::volume::Volume, index_volume;
+            classes: $crate::model::class::StorageClass, unindexed;
+            pods: $crate::model::pod::Pod, index_pod;
+            /// Also events that the server has forgotten, up to [`EVENTS_KEPT_MAX`].
+            events: $crate::model::event::Event, index_event;
+            attachments: $crate::model::attachment::Attachment, index_attachment;
+            nodes: $crate::model::node::Node, unindexed;
+            csi_drivers: $crate::model::csi::CsiDriver, unindexed;
+            csi_nodes: $crate::model::csi::CsiNode, unindexed;
+            csi_capacities: $crate::model::csi::CsiCapacity, unindexed;
+            attributes_classes: $crate::model::attributes_class::AttributesClass, unindexed;
+            stateful_sets: $crate::model::stateful_set::StatefulSet, unindexed;
+            namespaces: $crate::model::namespace::Namespace, unindexed;
+        }
+    };
+}
+pub(super) use for_each_kind;
+
 macro_rules! tables {
-    ($($(#[$doc:meta])* $field:ident: $row:ty, $reindex:expr;)*) => {
+    ($($(#[$doc:meta])* $field:ident: $row:ty, $reindex:ident;)*) => {
         /// The rows of one cluster.
         #[derive(Debug, Default)]
         pub struct Tables {
@@ -58,34 +76,17 @@ macro_rules! tables {
             }
 
             fn reindex(indexes: &mut Indexes, change: &Change<Self>) {
-                let reindex: fn(&mut Indexes, &Key, &Self, Presence) = $reindex;
                 if let Some(before) = &change.before {
-                    reindex(indexes, &change.key, before, Presence::Gone);
+                    $reindex(indexes, &change.key, before, Presence::Gone);
                 }
                 if let Some(after) = &change.after {
-                    reindex(indexes, &change.key, after, Presence::Here);
+                    $reindex(indexes, &change.key, after, Presence::Here);
                 }
             }
         })*
     };
 }
-
-tables! {
-    namespaces: Namespace, unindexed;
-    nodes: Node, unindexed;
-    classes: StorageClass, unindexed;
-    attributes_classes: AttributesClass, unindexed;
-    csi_drivers: CsiDriver, unindexed;
-    csi_nodes: CsiNode, unindexed;
-    csi_capacities: CsiCapacity, unindexed;
-    volumes: Volume, index_volume;
-    claims: Claim, index_claim;
-    pods: Pod, index_pod;
-    stateful_sets: StatefulSet, unindexed;
-    attachments: Attachment, index_attachment;
-    /// Also events that the server has forgotten, up to [`EVENTS_KEPT_MAX`].
-    events: Event, index_event;
-}
+for_each_kind!(tables);
 
 fn reference<R: Row>(row: &Arc<R>) -> ObjectRef {
     ObjectRef::new(R::KIND, row.meta().key.clone())
