@@ -12,6 +12,9 @@ use crate::model::kind::Kind;
 /// A kind as the embedded cluster serves it.
 pub struct ServedKind {
     pub names: &'static Kind,
+    /// Set where this kind is another shape of objects that are stored as a
+    /// different kind (`events.k8s.io` over core events).
+    pub shape: Option<&'static Shape>,
     /// Discovery categories, such as `all`.
     pub categories: &'static [&'static str],
     pub subresources: &'static [Subresource],
@@ -41,6 +44,16 @@ pub struct ServedKind {
         fn(object: &Value, old: &Value, subresource: Option<&str>, errors: &mut FieldErrors),
     /// Texts for `Warning` headers.
     pub warnings: fn(object: &Value) -> Vec<String>,
+}
+
+/// Another shape of the objects of a stored kind.
+pub struct Shape {
+    /// The kind whose objects these are.
+    pub stored: &'static Kind,
+    /// From this shape to the stored one.
+    pub to_stored: fn(object: &mut Value),
+    /// From the stored shape to this one.
+    pub from_stored: fn(object: &mut Value),
 }
 
 /// How the endpoints of a kind differ.

@@ -11,4 +11,5 @@
 //! router and the store know no kind by name.
 
 pub mod kind;
+pub mod kinds;
 pub mod status;

@@ -57,6 +57,7 @@ pub enum FieldErrorKind {
     Required,
     Invalid,
     NotSupported,
+    NotFound,
     Forbidden,
     Duplicate,
     TooLong,
@@ -71,6 +72,7 @@ impl FieldErrorKind {
             Self::Required => "FieldValueRequired",
             Self::Invalid => "FieldValueInvalid",
             Self::NotSupported => "FieldValueNotSupported",
+            Self::NotFound => "FieldValueNotFound",
             Self::Forbidden => "FieldValueForbidden",
             Self::Duplicate => "FieldValueDuplicate",
             Self::TooLong => "FieldValueTooLong",
@@ -85,6 +87,7 @@ impl FieldErrorKind {
             Self::Required => "Required value",
             Self::Invalid => "Invalid value",
             Self::NotSupported => "Unsupported value",
+            Self::NotFound => "Not found",
             Self::Forbidden => "Forbidden",
             Self::Duplicate => "Duplicate value",
             Self::TooLong => "Too long",
@@ -207,11 +210,12 @@ impl FieldErrors {
                 json!({"reason": error.kind.reason(), "message": error.text(), "field": error.path})
             })
             .collect();
-        let mut details = json!({"name": name});
-        if !group.is_empty() {
-            details["group"] = group.into();
+        let mut details = json!({});
+        for (key, text) in [("name", name), ("group", group), ("kind", kind)] {
+            if !text.is_empty() {
+                details[key] = text.into();
+            }
         }
-        details["kind"] = kind.into();
         details["causes"] = causes.into();
         ApiError::new(422, "Invalid", format!("{qualified} \"{name}\" is invalid: {summary}"))
             .with_details(details)

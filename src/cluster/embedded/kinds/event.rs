@@ -1,0 +1,194 @@
+//! Events: what happened to an object. One storage, two shapes: the core one,
+//! which is stored, and that of `events.k8s.io`.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::json::{integer, is_set, text};
+use super::table::{column, or, since, wide};
+use crate::cluster::embedded::kind::{Column, SelectableField, ServedKind, Shape, Traits};
+use crate::cluster::embedded::status::FieldErrors;
+use crate::model::kind;
+
+/// Events of the core group, as they are stored.
+pub static ROW: ServedKind = BASE;
+
+/// The same events in the shape of `events.k8s.io`.
+pub static REGARDING_ROW: ServedKind = ServedKind {
+    names: kind::EVENT_V1,
+    shape: Some(&Shape { stored: kind::EVENT, to_stored, from_stored }),
+    fields: REGARDING_FIELDS,
+    ..BASE
+};
+
+const BASE: ServedKind = ServedKind {
+    names: kind::EVENT,
+    shape: None,
+    categories: &[],
+    subresources: &[],
+    traits: Traits { create_on_update: true, ..super::PLAIN },
+    columns: COLUMNS,
+    cells,
+    fields: FIELDS,
+    default: super::no_default,
+    prepare: super::no_prepare,
+    admit: super::no_admission,
+    validate,
+    validate_update,
+    warnings: super::no_warnings,
+};
+
+const COLUMNS: &[Column] = &[
+    column("Last Seen", "Time since it happened last."),
+    column("Type", "Normal, or Warning."),
+    column("Reason", "What happened, in a word."),
+    column("Object", "To which object it happened."),
+    wide("Subobject", "The part of the object it is about."),
+    wide("Source", "Who reports it, and from which host."),
+    column("Message", "What happened, in a sentence."),
+    wide("First Seen", "Time since it happened first."),
+    wide("Count", "How often it happened."),
+    Column { format: "name", ..wide("Name", "The event's own name.") },
+];
+
+macro_rules! fields {
+    ($($label:literal $pointer:literal)*) => {
+        &[$(SelectableField {
+            label: $label,
+            value: |object| text(object, $pointer).to_owned(),
+        },)*]
+    };
+}
+
+/// The pointers are those of the stored shape, in both tables.
+const FIELDS: &[SelectableField] = fields! {
+    "involvedObject.kind" "/involvedObject/kind"
+    "involvedObject.namespace" "/involvedObject/namespace"
+    "involvedObject.name" "/involvedObject/name"
+    "involvedObject.uid" "/involvedObject/uid"
+    "involvedObject.apiVersion" "/involvedObject/apiVersion"
+    "involvedObject.resourceVersion" "/involvedObject/resourceVersion"
+    "involvedObject.fieldPath" "/involvedObject/fieldPath"
+    "reason" "/reason"
+    "reportingComponent" "/reportingComponent"
+    "source" "/source/component"
+    "type" "/type"
+};
+
+const REGARDING_FIELDS: &[SelectableField] = fields! {
+    "regarding.kind" "/involvedObject/kind"
+    "regarding.namespace" "/involvedObject/namespace"
+    "regarding.name" "/involvedObject/name"
+    "regarding.uid" "/involvedObject/uid"
+    "regarding.apiVersion" "/involvedObject/apiVersion"
+    "regarding.resourceVersion" "/involvedObject/resourceVersion"
+    "regarding.fieldPath" "/involvedObject/fieldPath"
+    "reason" "/reason"
+    "reportingController" "/reportingComponent"
+    "type" "/type"
+};
+
+/// Fields that only change their names between the shapes: stored, other.
+const RENAMED: &[(&str, &str)] = &[
+    ("message", "note"),
+    ("involvedObject", "regarding"),
+    ("reportingComponent", "reportingController"),
+    ("count", "deprecatedCount"),
+    ("firstTimestamp", "deprecatedFirstTimestamp"),
+    ("lastTimestamp", "deprecatedLastTimestamp"),
+    ("source", "deprecatedSource"),
+];
+
+fn to_stored(object: &mut Value) {
+    rename(object, "v1", |name| {
+        RENAMED.iter().find(|(_, other)| *other == name).map(|(stored, _)| *stored)
+    });
+}
+
+fn from_stored(object: &mut Value) {
+    rename(object, "events.k8s.io/v1", |name| {
+        RENAMED.iter().find(|(stored, _)| *stored == name).map(|(_, other)| *other)
+    });
+}
+
+fn rename(object: &mut Value, api_version: &str, new_name: impl Fn(&str) -> Option<&'static str>) {
+    let Some(fields) = object.as_object_mut() else { return };
+    let renamed: Map<String, Value> = std::mem::take(fields)
+        .into_iter()
+        .map(|(name, value)| match new_name(&name) {
+            Some(new) => (new.to_owned(), value),
+            None if name == "apiVersion" => (name, api_version.into()),
+            None => (name, value),
+        })
+        .collect();
+    *fields = renamed;
+}
+
+fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
+    let time_of = |pointers: &[&str]| {
+        let moment = pointers.iter().map(|p| text(object, p)).find(|moment| !moment.is_empty());
+        since(moment.unwrap_or_default(), now)
+    };
+    let first = time_of(&["/firstTimestamp", "/eventTime"]);
+    let (last, count) = if is_set(object, "/series") {
+        (time_of(&["/series/lastObservedTime"]), integer(object, "/series/count"))
+    } else {
+        (
+            time_of(&["/lastTimestamp", "/firstTimestamp", "/eventTime"]),
+            match integer(object, "/count") {
+                0 => 1,
+                count => count,
+            },
+        )
+    };
+    let regarding = match text(object, "/involvedObject/name") {
+        "" => text(object, "/involvedObject/kind").to_lowercase(),
+        name => format!("{}/{name}", text(object, "/involvedObject/kind").to_lowercase()),
+    };
+    vec![
+        last.into(),
+        text(object, "/type").into(),
+        text(object, "/reason").into(),
+        regarding.into(),
+        text(object, "/involvedObject/fieldPath").into(),
+        source(object).into(),
+        text(object, "/message").trim().into(),
+        first.into(),
+        count.into(),
+        text(object, "/metadata/name").into(),
+    ]
+}
+
+/// Who reports: component and host, whichever pair of fields has them.
+fn source(event: &Value) -> String {
+    let component = or(text(event, "/source/component"), text(event, "/reportingComponent"));
+    let host = or(text(event, "/source/host"), text(event, "/reportingInstance"));
+    if host.is_empty() { component.to_owned() } else { format!("{component}, {host}") }
+}
+
+fn validate(_: &Value, _: &mut FieldErrors) {}
+
+fn validate_update(_: &Value, _: &Value, _: Option<&str>, _: &mut FieldErrors) {}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_event_keeps_everything_through_both_shapes() {
+        let stored = json!({
+            "kind": "Event", "apiVersion": "v1", "metadata": {"name": "e"},
+            "involvedObject": {"kind": "Pod", "name": "p"}, "reason": "R", "message": "m",
+            "source": {"component": "c"}, "count": 2, "type": "Normal",
+        });
+        let mut other = stored.clone();
+        from_stored(&mut other);
+        assert_eq!(other["note"], "m");
+        assert_eq!(other["regarding"]["name"], "p");
+        assert_eq!(other["apiVersion"], "events.k8s.io/v1");
+        to_stored(&mut other);
+        assert_eq!(other, stored);
+    }
+}

@@ -1,0 +1,113 @@
+//! The kinds that the embedded cluster serves: one file per kind, or per small
+//! group of kinds, with its columns, cells, defaulting, validation, admission
+//! and tests together.
+//!
+//! Order of an object's way in: decode ([`super::schema`]), `default`,
+//! `admit`, `prepare`, `validate`. Invariant: nothing here reads a clock or
+//! keeps state, and nothing panics on any JSON.
+
+pub mod json;
+pub mod table;
+
+mod config;
+mod csi_driver;
+mod csi_node;
+mod csi_storage_capacity;
+mod deployment;
+mod event;
+mod lease;
+pub mod namespace;
+mod node;
+mod persistent_volume;
+mod persistent_volume_claim;
+mod pod;
+mod pod_status;
+mod pod_template;
+mod replica_set;
+mod service;
+mod stateful_set;
+mod storage_class;
+mod volume_attachment;
+mod volume_attributes_class;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::kind::{AdmissionView, SelectableField, ServedKind, Subresource, Traits};
+use super::status::ApiError;
+use crate::model::kind::Kind;
+
+/// Every served kind, in the order discovery lists them.
+pub const ALL: &[&ServedKind] = &[
+    &namespace::ROW,
+    &node::ROW,
+    &pod::ROW,
+    &persistent_volume::ROW,
+    &persistent_volume_claim::ROW,
+    &service::ROW,
+    &config::CONFIG_MAP,
+    &config::SECRET,
+    &config::SERVICE_ACCOUNT,
+    &event::ROW,
+    &event::REGARDING_ROW,
+    &stateful_set::ROW,
+    &deployment::ROW,
+    &replica_set::ROW,
+    &storage_class::ROW,
+    &volume_attachment::ROW,
+    &csi_node::ROW,
+    &csi_driver::ROW,
+    &csi_storage_capacity::ROW,
+    &volume_attributes_class::ROW,
+    &lease::ROW,
+];
+
+/// The row of a kind, if it is served.
+pub fn row(kind: &Kind) -> Option<&'static ServedKind> {
+    ALL.iter().copied().find(|row| row.names == kind)
+}
+
+const READ_WRITE: &[&str] = &["get", "patch", "update"];
+const STATUS: Subresource = Subresource { name: "status", verbs: READ_WRITE, body: None };
+const SCALE: Subresource =
+    Subresource { name: "scale", verbs: READ_WRITE, body: Some(("autoscaling", "v1", "Scale")) };
+
+/// What most kinds have in common.
+const PLAIN: Traits = Traits {
+    unconditional_update: true,
+    create_on_update: false,
+    generation: false,
+    delete_returns_object: false,
+    graceful_deletion: false,
+};
+
+/// No selectable fields beside name and namespace.
+const NO_FIELDS: &[SelectableField] = &[];
+
+fn no_default(_: &mut Value) {}
+
+fn no_prepare(_: &mut Value, _: Option<&Value>, _: Option<&str>, _: Timestamp) {}
+
+fn no_admission(_: &mut Value, _: Option<&Value>, _: &dyn AdmissionView) -> Result<(), ApiError> {
+    Ok(())
+}
+
+fn no_warnings(_: &Value) -> Vec<String> {
+    Vec::new()
+}
+
+/// The reset that most kinds with a status make: the main endpoint takes
+/// everything but the status, the status endpoint nothing but status and
+/// metadata.
+fn prepare_with_status(
+    object: &mut Value,
+    old: Option<&Value>,
+    subresource: Option<&str>,
+    _: Timestamp,
+) {
+    match (old, subresource) {
+        (None, _) => json::put(object, "status", None),
+        (Some(old), Some("status")) => json::restore(object, old, "spec"),
+        (Some(old), _) => json::restore(object, old, "status"),
+    }
+}

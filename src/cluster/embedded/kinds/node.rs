@@ -1,0 +1,139 @@
+//! Nodes: registered with a taint that only their first readiness takes away.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::json::{child, entries, fill, is_true, list, text};
+use super::table::{AGE, NAME, age, column, name, or, wide};
+use crate::cluster::embedded::kind::{AdmissionView, Column, SelectableField, ServedKind};
+use crate::cluster::embedded::status::{ApiError, FieldErrors};
+use crate::model::kind;
+
+/// Nodes as they are served.
+pub static ROW: ServedKind = ServedKind {
+    names: kind::NODE,
+    shape: None,
+    categories: &[],
+    subresources: &[super::STATUS],
+    traits: super::PLAIN,
+    columns: COLUMNS,
+    cells,
+    fields: &[SelectableField {
+        label: "spec.unschedulable",
+        value: |object| is_true(object, "/spec/unschedulable").to_string(),
+    }],
+    default,
+    prepare,
+    admit,
+    validate,
+    validate_update,
+    warnings: super::no_warnings,
+};
+
+const COLUMNS: &[Column] = &[
+    NAME,
+    column("Status", "Ready, NotReady or Unknown, and whether pods may be scheduled onto it."),
+    column("Roles", "The roles given by the node-role.kubernetes.io labels."),
+    AGE,
+    column("Version", "The version of the node's kubelet."),
+    wide("Internal-IP", "The address inside the cluster's network."),
+    wide("External-IP", "The address reachable from outside."),
+    wide("OS-Image", "The operating system the node reports."),
+    wide("Kernel-Version", "The kernel the node reports."),
+    wide("Container-Runtime", "The container runtime and its version."),
+];
+
+fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
+    let info = |field: &str| {
+        or(text(object, &format!("/status/nodeInfo/{field}")), "<unknown>").to_owned()
+    };
+    vec![
+        name(object),
+        status_words(object).into(),
+        roles(object).into(),
+        age(object, now),
+        text(object, "/status/nodeInfo/kubeletVersion").into(),
+        address(object, "InternalIP").into(),
+        address(object, "ExternalIP").into(),
+        info("osImage").into(),
+        info("kernelVersion").into(),
+        info("containerRuntimeVersion").into(),
+    ]
+}
+
+fn status_words(node: &Value) -> String {
+    let ready = list(node, "/status/conditions").iter().find(|c| text(c, "/type") == "Ready");
+    let mut words = match ready.map(|condition| text(condition, "/status")) {
+        Some("True") => "Ready",
+        Some(_) => "NotReady",
+        None => "Unknown",
+    }
+    .to_owned();
+    if is_true(node, "/spec/unschedulable") {
+        words.push_str(",SchedulingDisabled");
+    }
+    words
+}
+
+fn roles(node: &Value) -> String {
+    let mut roles: Vec<&str> = entries(node, "/metadata/labels")
+        .filter_map(|(key, value)| match key.strip_prefix("node-role.kubernetes.io/") {
+            Some(role) if !role.is_empty() => Some(role),
+            _ if key == "kubernetes.io/role" => value.as_str().filter(|role| !role.is_empty()),
+            _ => None,
+        })
+        .collect();
+    roles.sort_unstable();
+    roles.dedup();
+    or(&roles.join(","), "<none>").to_owned()
+}
+
+fn address(node: &Value, kind: &str) -> String {
+    let mut all = list(node, "/status/addresses").iter();
+    let found = all.find(|address| text(address, "/type") == kind);
+    or(found.map_or("", |address| text(address, "/address")), "<none>").to_owned()
+}
+
+/// What a node can take is what it has, unless it says otherwise.
+fn default(object: &mut Value) {
+    let capacity = object.pointer("/status/capacity").cloned();
+    if let Some(capacity) = capacity
+        && let Some(status) = child(object, "status")
+        && status.get("allocatable").is_none_or(|allocatable| allocatable.is_null())
+    {
+        status["allocatable"] = capacity;
+    }
+}
+
+fn prepare(object: &mut Value, old: Option<&Value>, subresource: Option<&str>, _: Timestamp) {
+    // Nodes bring their status along when they register.
+    match (old, subresource) {
+        (None, _) => {}
+        (Some(old), Some("status")) => super::json::restore(object, old, "spec"),
+        (Some(old), _) => super::json::restore(object, old, "status"),
+    }
+}
+
+/// Admission `TaintNodesByCondition`: a new node takes no pods until it is
+/// seen to be ready.
+fn admit(object: &mut Value, old: Option<&Value>, _: &dyn AdmissionView) -> Result<(), ApiError> {
+    const NOT_READY: &str = "node.kubernetes.io/not-ready";
+    if old.is_some() {
+        return Ok(());
+    }
+    if let Some(spec) = child(object, "spec") {
+        fill(spec, "taints", Value::Array(Vec::new()));
+        if let Some(taints) = spec.get_mut("taints").and_then(Value::as_array_mut)
+            && !taints
+                .iter()
+                .any(|t| text(t, "/key") == NOT_READY && text(t, "/effect") == "NoSchedule")
+        {
+            taints.push(json!({"key": NOT_READY, "effect": "NoSchedule"}));
+        }
+    }
+    Ok(())
+}
+
+fn validate(_: &Value, _: &mut FieldErrors) {}
+
+fn validate_update(_: &Value, _: &Value, _: Option<&str>, _: &mut FieldErrors) {}

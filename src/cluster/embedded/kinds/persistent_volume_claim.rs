@@ -1,0 +1,211 @@
+//! PersistentVolumeClaims: what a user asks of storage.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::json::{add_finalizer, child, fill, is_set, put, restore, text};
+use super::persistent_volume::attributes_class;
+use super::table::{AGE, NAME, age, class_of, column, name, or, phase, wide};
+use crate::cluster::embedded::kind::{AdmissionView, Column, ServedKind, Traits};
+use crate::cluster::embedded::status::{ApiError, FieldErrors};
+use crate::model::access_modes::AccessModes;
+use crate::model::kind;
+use crate::model::quantity::Quantity;
+
+/// PersistentVolumeClaims as they are served.
+pub static ROW: ServedKind = ServedKind {
+    names: kind::PERSISTENT_VOLUME_CLAIM,
+    shape: None,
+    categories: &[],
+    subresources: &[super::STATUS],
+    traits: Traits { delete_returns_object: true, ..super::PLAIN },
+    columns: COLUMNS,
+    cells,
+    fields: super::NO_FIELDS,
+    default,
+    prepare,
+    admit,
+    validate,
+    validate_update,
+    warnings,
+};
+
+const COLUMNS: &[Column] = &[
+    NAME,
+    column("Status", "Its phase, or Terminating while it is being deleted."),
+    column("Volume", "The volume it is bound to."),
+    column("Capacity", "How much its volume holds."),
+    column("Access Modes", "The ways in which its volume may be mounted."),
+    column("StorageClass", "The class it asks for."),
+    column("VolumeAttributesClass", "The class of properties it asks for."),
+    AGE,
+    wide("VolumeMode", "Whether it asks for a file system or for a block device."),
+];
+
+fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
+    let volume = text(object, "/spec/volumeName");
+    let (mut capacity, mut modes) = ("", String::new());
+    if !volume.is_empty() {
+        capacity = or(text(object, "/status/capacity/storage"), "0");
+        modes = object
+            .pointer("/status/accessModes")
+            .map(AccessModes::from_json)
+            .unwrap_or_default()
+            .to_string();
+    }
+    vec![
+        name(object),
+        phase(object).into(),
+        volume.into(),
+        capacity.into(),
+        modes.into(),
+        class_of(object).into(),
+        attributes_class(object).into(),
+        age(object, now),
+        or(text(object, "/spec/volumeMode"), "<unset>").into(),
+    ]
+}
+
+fn default(object: &mut Value) {
+    if let Some(spec) = child(object, "spec") {
+        default_spec(spec);
+    }
+    if let Some(status) = child(object, "status") {
+        fill(status, "phase", "Pending");
+    }
+}
+
+/// The defaults of a claim's spec, also in templates.
+pub fn default_spec(spec: &mut Value) {
+    fill(spec, "volumeMode", "Filesystem");
+}
+
+fn prepare(object: &mut Value, old: Option<&Value>, subresource: Option<&str>, _: Timestamp) {
+    match (old, subresource) {
+        (None, _) => {
+            put(object, "status", Some(json!({"phase": "Pending"})));
+            prepare_sources(object, None);
+        }
+        (Some(old), Some("status")) => restore(object, old, "spec"),
+        (Some(old), _) => {
+            restore(object, old, "status");
+            prepare_sources(object, Some(old));
+        }
+    }
+}
+
+/// Brings the two data source fields together: what the old field cannot hold
+/// is dropped, and one that is set alone is copied to the other.
+fn prepare_sources(object: &mut Value, old: Option<&Value>) {
+    let had = |field: &str| old.is_some_and(|old| is_set(old, &format!("/spec/{field}")));
+    let (had_source, had_reference) = (had("dataSource"), had("dataSourceRef"));
+    let Some(spec) = child(object, "spec") else { return };
+    let across_namespaces = !text(spec, "/dataSourceRef/namespace").is_empty();
+    if across_namespaces && !had_reference {
+        put(spec, "dataSourceRef", None);
+    }
+    if !had_source && !is_set(spec, "/dataSourceRef") && !is_known_source(spec) {
+        put(spec, "dataSource", None);
+    }
+    if is_set(spec, "/dataSource") && !is_set(spec, "/dataSourceRef") {
+        let source = spec.get("dataSource").cloned();
+        put(spec, "dataSourceRef", source);
+    } else if is_set(spec, "/dataSourceRef")
+        && !is_set(spec, "/dataSource")
+        && text(spec, "/dataSourceRef/namespace").is_empty()
+    {
+        let mut source = spec.get("dataSourceRef").cloned().unwrap_or_default();
+        put(&mut source, "namespace", None);
+        put(spec, "dataSource", Some(source));
+    }
+}
+
+/// Whether `dataSource` names one of the two kinds it may.
+fn is_known_source(spec: &Value) -> bool {
+    matches!(
+        (text(spec, "/dataSource/apiGroup"), text(spec, "/dataSource/kind")),
+        ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
+    )
+}
+
+/// Admission `StorageObjectInUseProtection` and `DefaultStorageClass` on
+/// create, `PersistentVolumeClaimResize` on update.
+fn admit(
+    object: &mut Value,
+    old: Option<&Value>,
+    view: &dyn AdmissionView,
+) -> Result<(), ApiError> {
+    if let Some(old) = old {
+        return admit_resize(object, old, view);
+    }
+    add_finalizer(object, "kubernetes.io/pvc-protection");
+    if !has_class(object)
+        && let Some(class) = default_class(view)
+        && let Some(spec) = child(object, "spec")
+    {
+        spec["storageClassName"] = class.into();
+    }
+    Ok(())
+}
+
+/// Whether the claim says anything about its class, be it that it wants none.
+fn has_class(claim: &Value) -> bool {
+    super::json::annotation(claim, "volume.beta.kubernetes.io/storage-class").is_some()
+        || is_set(claim, "/spec/storageClassName")
+}
+
+/// The newest class that is marked as the default, the first by name among
+/// equally new ones.
+fn default_class(view: &dyn AdmissionView) -> Option<String> {
+    let classes = view.list(kind::STORAGE_CLASS, None);
+    classes
+        .iter()
+        .filter(|class| super::storage_class::is_default(class))
+        .map(|class| (text(class, "/metadata/creationTimestamp"), text(class, "/metadata/name")))
+        .max_by_key(|(created, name)| (*created, std::cmp::Reverse(*name)))
+        .map(|(_, name)| name.to_owned())
+}
+
+fn admit_resize(object: &Value, old: &Value, view: &dyn AdmissionView) -> Result<(), ApiError> {
+    let size = |claim: &Value| {
+        Quantity::parse(text(claim, "/spec/resources/requests/storage")).unwrap_or(Quantity::ZERO)
+    };
+    if size(object) <= size(old) {
+        return Ok(());
+    }
+    if text(old, "/status/phase") != "Bound" {
+        return Err(refuse(object, "Only bound persistent volume claims can be expanded"));
+    }
+    let class = class_of(object);
+    let expandable = !class.is_empty()
+        && class == class_of(old)
+        && view
+            .get(kind::STORAGE_CLASS, None, class)
+            .is_some_and(|class| super::json::is_true(&class, "/allowVolumeExpansion"));
+    if expandable {
+        return Ok(());
+    }
+    Err(refuse(
+        object,
+        "only dynamically provisioned pvc can be resized and the storageclass that provisions the \
+         pvc must support resize",
+    ))
+}
+
+fn refuse(claim: &Value, why: &str) -> ApiError {
+    let name = text(claim, "/metadata/name");
+    ApiError::new(
+        403,
+        "Forbidden",
+        format!("persistentvolumeclaims \"{name}\" is forbidden: {why}"),
+    )
+    .with_details(json!({"name": name, "kind": "persistentvolumeclaims"}))
+}
+
+fn validate(_: &Value, _: &mut FieldErrors) {}
+
+fn validate_update(_: &Value, _: &Value, _: Option<&str>, _: &mut FieldErrors) {}
+
+fn warnings(_: &Value) -> Vec<String> {
+    Vec::new()
+}

@@ -1,0 +1,178 @@
+//! Pods: who uses storage.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::json::{child, fill, is_true, list, put, restore, text};
+use super::pod_template::default_spec;
+use super::table::{AGE, NAME, age, column, name, or, wide};
+use super::{pod_status, pod_template};
+use crate::cluster::embedded::kind::{
+    AdmissionView, Column, SelectableField, ServedKind, Subresource, Traits,
+};
+use crate::cluster::embedded::status::{ApiError, FieldErrors};
+use crate::model::kind;
+
+/// Pods as they are served.
+pub static ROW: ServedKind = ServedKind {
+    names: kind::POD,
+    shape: None,
+    categories: &["all"],
+    subresources: &[
+        Subresource { name: "binding", verbs: &["create"], body: Some(("", "v1", "Binding")) },
+        super::STATUS,
+    ],
+    traits: Traits {
+        generation: true,
+        delete_returns_object: true,
+        graceful_deletion: true,
+        ..super::PLAIN
+    },
+    columns: COLUMNS,
+    cells,
+    fields: FIELDS,
+    default,
+    prepare,
+    admit,
+    validate,
+    validate_update,
+    warnings: super::no_warnings,
+};
+
+const COLUMNS: &[Column] = &[
+    NAME,
+    column("Ready", "How many of its containers are ready, of how many."),
+    column("Status", "What it is doing, or what it waits for."),
+    column("Restarts", "How often its containers were started again, and when last."),
+    AGE,
+    wide("IP", "Its address."),
+    wide("Node", "The node it runs on."),
+    wide("Nominated Node", "The node on which room is being made for it."),
+    wide("Readiness Gates", "How many of the conditions others must set are met."),
+];
+
+const FIELDS: &[SelectableField] = &[
+    SelectableField { label: "spec.host", value: |o| text(o, "/spec/nodeName").to_owned() },
+    SelectableField { label: "spec.nodeName", value: |o| text(o, "/spec/nodeName").to_owned() },
+    SelectableField {
+        label: "spec.restartPolicy",
+        value: |o| text(o, "/spec/restartPolicy").to_owned(),
+    },
+    SelectableField {
+        label: "spec.schedulerName",
+        value: |o| text(o, "/spec/schedulerName").to_owned(),
+    },
+    SelectableField {
+        label: "spec.serviceAccountName",
+        value: |o| text(o, "/spec/serviceAccountName").to_owned(),
+    },
+    SelectableField {
+        label: "spec.hostNetwork",
+        value: |o| is_true(o, "/spec/hostNetwork").to_string(),
+    },
+    SelectableField { label: "status.phase", value: |o| text(o, "/status/phase").to_owned() },
+    SelectableField { label: "status.podIP", value: |o| text(o, "/status/podIP").to_owned() },
+    SelectableField {
+        label: "status.podIPs",
+        value: |o| {
+            let all = list(o, "/status/podIPs").iter();
+            all.map(|address| text(address, "/ip")).collect::<Vec<_>>().join(",")
+        },
+    },
+    SelectableField {
+        label: "status.nominatedNodeName",
+        value: |o| text(o, "/status/nominatedNodeName").to_owned(),
+    },
+];
+
+fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
+    let shown = pod_status::summary(object, now);
+    let or_none = |pointer: &str| Value::from(or(text(object, pointer), "<none>"));
+    vec![
+        name(object),
+        format!("{}/{}", shown.ready, shown.containers).into(),
+        shown.words.into(),
+        shown.restarts.into(),
+        age(object, now),
+        or_none("/status/podIP"),
+        or_none("/spec/nodeName"),
+        or_none("/status/nominatedNodeName"),
+        readiness_gates(object).into(),
+    ]
+}
+
+fn readiness_gates(pod: &Value) -> String {
+    let gates = list(pod, "/spec/readinessGates");
+    if gates.is_empty() {
+        return "<none>".to_owned();
+    }
+    let met = |gate: &&Value| {
+        list(pod, "/status/conditions").iter().any(|condition| {
+            text(condition, "/type") == text(gate, "/conditionType")
+                && text(condition, "/status") == "True"
+        })
+    };
+    format!("{}/{}", gates.iter().filter(met).count(), gates.len())
+}
+
+fn default(object: &mut Value) {
+    if let Some(spec) = child(object, "spec") {
+        default_spec(spec);
+        fill(spec, "enableServiceLinks", true);
+    }
+    if let Some(status) = child(object, "status") {
+        fill(status, "phase", "Pending");
+    }
+}
+
+fn prepare(object: &mut Value, old: Option<&Value>, subresource: Option<&str>, _: Timestamp) {
+    match (old, subresource) {
+        (None, _) => {
+            let class = pod_template::quality_of_service(object);
+            put(object, "status", Some(json!({"phase": "Pending", "qosClass": class})));
+        }
+        (Some(old), Some("status")) => {
+            restore(object, old, "spec");
+            // Owners and finalizers are for the main endpoint.
+            if let Some((metadata, old)) = child(object, "metadata").zip(old.get("metadata")) {
+                restore(metadata, old, "ownerReferences");
+                restore(metadata, old, "finalizers");
+            }
+            if let Some(status) = child(object, "status") {
+                fill(status, "qosClass", text(old, "/status/qosClass"));
+            }
+        }
+        (Some(old), _) => restore(object, old, "status"),
+    }
+}
+
+/// Admission `DefaultTolerationSeconds` and `Priority`, on create.
+fn admit(object: &mut Value, old: Option<&Value>, _: &dyn AdmissionView) -> Result<(), ApiError> {
+    let Some(spec) = child(object, "spec").filter(|_| old.is_none()) else { return Ok(()) };
+    fill(spec, "tolerations", Value::Array(Vec::new()));
+    if let Some(tolerations) = spec.get_mut("tolerations").and_then(Value::as_array_mut) {
+        for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+            if !tolerations.iter().any(|toleration| tolerates(toleration, key)) {
+                tolerations.push(json!({
+                    "key": key, "operator": "Exists", "effect": "NoExecute",
+                    "tolerationSeconds": 300,
+                }));
+            }
+        }
+    }
+    fill(spec, "priority", 0);
+    fill(spec, "preemptionPolicy", "PreemptLowerPriority");
+    Ok(())
+}
+
+/// Whether the toleration says anything of eviction for this taint.
+fn tolerates(toleration: &Value, key: &str) -> bool {
+    matches!(text(toleration, "/key"), "" if text(toleration, "/operator") == "Exists")
+        && matches!(text(toleration, "/effect"), "" | "NoExecute")
+        || text(toleration, "/key") == key
+            && matches!(text(toleration, "/effect"), "" | "NoExecute")
+}
+
+fn validate(_: &Value, _: &mut FieldErrors) {}
+
+fn validate_update(_: &Value, _: &Value, _: Option<&str>, _: &mut FieldErrors) {}

@@ -1,0 +1,113 @@
+//! Services: a name for a set of pods. No traffic flows here, so an address is
+//! only ever `None` or what the object brings along.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::json::{child, fill, integer, items_mut, list, text};
+use super::table::{AGE, NAME, age, column, name, or, plain_selector, wide};
+use crate::cluster::embedded::kind::{Column, SelectableField, ServedKind, Traits};
+use crate::cluster::embedded::status::FieldErrors;
+use crate::model::kind;
+
+/// Services as they are served.
+pub static ROW: ServedKind = ServedKind {
+    names: kind::SERVICE,
+    shape: None,
+    categories: &["all"],
+    subresources: &[super::STATUS],
+    traits: Traits { create_on_update: true, delete_returns_object: true, ..super::PLAIN },
+    columns: COLUMNS,
+    cells,
+    fields: &[
+        SelectableField {
+            label: "spec.clusterIP",
+            value: |object| text(object, "/spec/clusterIP").to_owned(),
+        },
+        SelectableField {
+            label: "spec.type",
+            value: |object| text(object, "/spec/type").to_owned(),
+        },
+    ],
+    default,
+    prepare: super::prepare_with_status,
+    admit: super::no_admission,
+    validate,
+    validate_update,
+    warnings: super::no_warnings,
+};
+
+const COLUMNS: &[Column] = &[
+    NAME,
+    column("Type", "How it can be reached."),
+    column("Cluster-IP", "Its address in the cluster, None if it has none."),
+    column("External-IP", "Its addresses outside the cluster."),
+    column("Port(s)", "Its ports and their protocols."),
+    AGE,
+    wide("Selector", "The labels of the pods behind it."),
+];
+
+fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
+    vec![
+        name(object),
+        text(object, "/spec/type").into(),
+        or(text(object, "/spec/clusterIP"), "<none>").into(),
+        external_address(object).into(),
+        ports(object).into(),
+        age(object, now),
+        plain_selector(object, "/spec/selector").into(),
+    ]
+}
+
+fn external_address(service: &Value) -> String {
+    let mut addresses: Vec<&str> = Vec::new();
+    let kind = text(service, "/spec/type");
+    if kind == "ExternalName" {
+        return text(service, "/spec/externalName").to_owned();
+    }
+    if kind == "LoadBalancer" {
+        for point in list(service, "/status/loadBalancer/ingress") {
+            addresses.push(or(text(point, "/ip"), text(point, "/hostname")));
+        }
+    }
+    addresses.extend(list(service, "/spec/externalIPs").iter().filter_map(Value::as_str));
+    let none = if kind == "LoadBalancer" { "<pending>" } else { "<none>" };
+    or(&addresses.join(","), none).to_owned()
+}
+
+fn ports(service: &Value) -> String {
+    let shown = list(service, "/spec/ports").iter().map(|port| {
+        let (number, protocol) = (integer(port, "/port"), text(port, "/protocol"));
+        match integer(port, "/nodePort") {
+            0 => format!("{number}/{protocol}"),
+            node_port => format!("{number}:{node_port}/{protocol}"),
+        }
+    });
+    or(&shown.collect::<Vec<_>>().join(","), "<none>").to_owned()
+}
+
+fn default(object: &mut Value) {
+    let Some(spec) = child(object, "spec") else { return };
+    fill(spec, "sessionAffinity", "None");
+    fill(spec, "type", "ClusterIP");
+    for port in items_mut(spec, "/ports") {
+        fill(port, "protocol", "TCP");
+        if let Some(number) = port.get("port").cloned() {
+            fill(port, "targetPort", number);
+        }
+    }
+    if text(spec, "/type") == "ExternalName" {
+        return;
+    }
+    let address = text(spec, "/clusterIP").to_owned();
+    if !address.is_empty() && list(spec, "/clusterIPs").is_empty() {
+        spec["clusterIPs"] = json!([address]);
+    }
+    fill(spec, "ipFamilies", json!(["IPv4"]));
+    fill(spec, "ipFamilyPolicy", "SingleStack");
+    fill(spec, "internalTrafficPolicy", "Cluster");
+}
+
+fn validate(_: &Value, _: &mut FieldErrors) {}
+
+fn validate_update(_: &Value, _: &Value, _: Option<&str>, _: &mut FieldErrors) {}

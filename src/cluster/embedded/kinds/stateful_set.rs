@@ -1,0 +1,81 @@
+//! StatefulSets: pods with names of their own and claims that outlive them.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::json::{child, fill, integer, items_mut, text};
+use super::table::{AGE, NAME, age, column, containers, name, wide};
+use super::{persistent_volume_claim, pod_template};
+use crate::cluster::embedded::kind::{Column, ServedKind, Traits};
+use crate::cluster::embedded::status::FieldErrors;
+use crate::model::kind;
+
+/// StatefulSets as they are served.
+pub static ROW: ServedKind = ServedKind {
+    names: kind::STATEFUL_SET,
+    shape: None,
+    categories: &["all"],
+    subresources: &[super::SCALE, super::STATUS],
+    traits: Traits { generation: true, ..super::PLAIN },
+    columns: COLUMNS,
+    cells,
+    fields: super::NO_FIELDS,
+    default,
+    prepare: super::prepare_with_status,
+    admit: super::no_admission,
+    validate,
+    validate_update,
+    warnings: super::no_warnings,
+};
+
+const COLUMNS: &[Column] = &[
+    NAME,
+    column("Ready", "How many of its pods are ready, of how many wanted."),
+    AGE,
+    wide("Containers", "The names of its pods' containers."),
+    wide("Images", "The images of its pods' containers."),
+];
+
+fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
+    let (names, images) = containers(object);
+    let ready = integer(object, "/status/readyReplicas");
+    vec![
+        name(object),
+        format!("{ready}/{}", integer(object, "/spec/replicas")).into(),
+        age(object, now),
+        names.into(),
+        images.into(),
+    ]
+}
+
+fn default(object: &mut Value) {
+    pod_template::default_template(object);
+    let Some(spec) = child(object, "spec") else { return };
+    fill(spec, "replicas", 1);
+    fill(spec, "podManagementPolicy", "OrderedReady");
+    fill(spec, "revisionHistoryLimit", 10);
+    if let Some(strategy) = child(spec, "updateStrategy") {
+        fill(strategy, "type", "RollingUpdate");
+        if text(strategy, "/type") == "RollingUpdate"
+            && let Some(rolling) = child(strategy, "rollingUpdate")
+        {
+            fill(rolling, "partition", 0);
+        }
+    }
+    if let Some(policy) = child(spec, "persistentVolumeClaimRetentionPolicy") {
+        fill(policy, "whenDeleted", "Retain");
+        fill(policy, "whenScaled", "Retain");
+    }
+    for claim in items_mut(spec, "/volumeClaimTemplates") {
+        fill(claim, "kind", "PersistentVolumeClaim");
+        fill(claim, "apiVersion", "v1");
+        if let Some(claim_spec) = child(claim, "spec") {
+            persistent_volume_claim::default_spec(claim_spec);
+        }
+        super::json::put(claim, "status", Some(json!({"phase": "Pending"})));
+    }
+}
+
+fn validate(_: &Value, _: &mut FieldErrors) {}
+
+fn validate_update(_: &Value, _: &Value, _: Option<&str>, _: &mut FieldErrors) {}

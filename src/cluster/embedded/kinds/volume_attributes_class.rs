@@ -1,0 +1,47 @@
+//! VolumeAttributesClasses: properties of a volume that may change in its life.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::json::{add_finalizer, text};
+use super::table::{AGE, NAME, age, column, name};
+use crate::cluster::embedded::kind::{AdmissionView, Column, ServedKind, Traits};
+use crate::cluster::embedded::status::{ApiError, FieldErrors};
+use crate::model::kind;
+
+/// VolumeAttributesClasses as they are served.
+pub static ROW: ServedKind = ServedKind {
+    names: kind::VOLUME_ATTRIBUTES_CLASS,
+    shape: None,
+    categories: &[],
+    subresources: &[],
+    traits: Traits { delete_returns_object: true, ..super::PLAIN },
+    columns: COLUMNS,
+    cells,
+    fields: super::NO_FIELDS,
+    default: super::no_default,
+    prepare: super::no_prepare,
+    admit,
+    validate,
+    validate_update,
+    warnings: super::no_warnings,
+};
+
+const COLUMNS: &[Column] =
+    &[NAME, column("DriverName", "The CSI driver that knows these parameters."), AGE];
+
+fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
+    vec![name(object), text(object, "/driverName").into(), age(object, now)]
+}
+
+/// Admission `StorageObjectInUseProtection`.
+fn admit(object: &mut Value, old: Option<&Value>, _: &dyn AdmissionView) -> Result<(), ApiError> {
+    if old.is_none() {
+        add_finalizer(object, "kubernetes.io/vac-protection");
+    }
+    Ok(())
+}
+
+fn validate(_: &Value, _: &mut FieldErrors) {}
+
+fn validate_update(_: &Value, _: &Value, _: Option<&str>, _: &mut FieldErrors) {}
