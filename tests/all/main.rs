@@ -1,3 +1,4 @@
 //! What only a whole program can show, in one binary: a module per area.
 
+mod golden;
 mod tidy;
