@@ -55,7 +55,7 @@ pub enum Step {
     Label(Pairs),
     Annotate(Pairs),
     Taint(Taint),
-    Wait(ConditionFields),
+    Wait(Box<ConditionFields>),
     Pause(f64),
     Host(BTreeMap<String, Value>),
     Kubelet(Kubelet),
