@@ -12,4 +12,5 @@
 
 pub mod kind;
 pub mod kinds;
+pub mod schema;
 pub mod status;

@@ -2,8 +2,10 @@
 //! group of kinds, with its columns, cells, defaulting, validation, admission
 //! and tests together.
 //!
-//! Order of an object's way in: decode ([`super::schema`]), `default`,
-//! `admit`, `prepare`, `validate`. Invariant: nothing here reads a clock or
+//! Order of an object's way in: [`super::schema::decode`] (after a patch
+//! `decode_value`), `default`, `admit`, `prepare`, `validate`, and
+//! [`super::schema::normalise`] before it is stored. Objects that come in
+//! another shape turn to the stored one right after decoding. Invariant: nothing here reads a clock or
 //! keeps state, and nothing panics on any JSON.
 
 pub mod json;

@@ -1,0 +1,24 @@
+//! The types of the served kinds as data, and what follows from them.
+//!
+//! ```text
+//! types.txt -> table -> decode     bytes to an object in normal form, or the server's refusal
+//!                    -> normalise  the same for an object made or changed in here
+//!                    -> openapi    the published schemas
+//!                    -> fields     merge keys for strategic merge patches
+//! ```
+//!
+//! *Normal form* is what a real server would write: fields in the order of
+//! their type, unknown ones gone, quantities and times canonical, absent where
+//! the zero value says nothing, present where it is always written. Two
+//! objects are equal if their normal forms are.
+
+mod decode;
+mod normal_form;
+mod table;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use decode::{Decoded, FieldValidation, Format, decode, decode_value};
+pub use normal_form::normalise;
+pub use table::{Field, Merge, ObjectType, Presence, Type, object_type, object_types, root};
