@@ -14,6 +14,7 @@ use kube::client::Body;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::cluster::causes;
 use crate::mirror::complaint::readable;
 use crate::model::clock::{Clock, TimerUse};
 
@@ -167,7 +168,7 @@ impl Reader {
             .map_err(|error| ReadError::Unreachable(format!("`{uri}`: {error}")))?;
         let response = tokio::select! {
             response = self.client.send(request) => {
-                response.map_err(|error| ReadError::Unreachable(causes(&error)))?
+                response.map_err(|error| ReadError::Unreachable(readable(&causes(&error), 300)))?
             }
             () = self.clock.sleep(SILENCE_MAX, TimerUse::Housekeeping) => {
                 return Err(ReadError::Silent(SILENCE_MAX));
@@ -267,7 +268,7 @@ async fn next_chunk(
         };
         match frame {
             None => return Ok(None),
-            Some(Err(error)) => return Err(ReadError::Unreachable(causes(&error))),
+            Some(Err(error)) => return Err(ReadError::Unreachable(readable(&causes(&error), 300))),
             Some(Ok(frame)) => {
                 if let Ok(data) = frame.into_data() {
                     return Ok(Some(data));
@@ -300,21 +301,6 @@ fn garbage(error: &serde_json::Error, body: &[u8]) -> ReadError {
 
 fn start_of(body: &[u8]) -> String {
     readable(&String::from_utf8_lossy(&body[..body.len().min(240)]), 60)
-}
-
-/// An error with its causes, each said once.
-fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let more = cause.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        next = cause.source();
-    }
-    readable(&text, 300)
 }
 
 /// A query value with everything but unreserved characters encoded.

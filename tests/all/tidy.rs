@@ -117,6 +117,7 @@ fn writing_requests_are_built_in_one_place() {
         "src/cluster/write_path/",
         "src/cluster/embedded/",
         "src/cluster/connect.rs",
+        "src/cluster/permissions.rs",
         "src/mirror/",
     ];
     let mut found = Vec::new();
