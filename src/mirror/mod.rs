@@ -24,9 +24,11 @@ pub mod index;
 pub mod subscription;
 pub mod table;
 pub mod tables;
+pub mod timeline;
 pub mod watch;
 
 mod backoff;
+mod follow;
 mod interner;
 mod link;
 mod reader;
@@ -37,7 +39,7 @@ mod watch_tests;
 use std::any::TypeId;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -47,6 +49,8 @@ use crate::mirror::subscription::{Subscribers, Subscription};
 use crate::mirror::table::Change;
 use crate::mirror::tables::EVENTS_KEPT_MAX;
 pub use crate::mirror::tables::{Mirrored, Tables};
+use crate::mirror::timeline::Timeline;
+use crate::model::clock::Clock;
 use crate::model::event::Event;
 use crate::model::kind::Kind;
 use crate::model::object::{Key, ObjectRef};
@@ -63,6 +67,9 @@ struct Inner {
     tables: RwLock<Tables>,
     freshness: RwLock<FreshnessByKind>,
     complaints: Mutex<Complaints>,
+    timeline: Mutex<Timeline>,
+    /// Tells when transitions happen; set by the watch loops.
+    clock: OnceLock<Arc<dyn Clock>>,
     subscribers: Subscribers,
     revision: AtomicU64,
     /// Milliseconds by which the server's clock is ahead.
@@ -81,9 +88,18 @@ impl Mirror {
         self.change(|tables| tables.apply(row).into_iter().collect());
     }
 
-    /// Takes in a page of a list.
-    fn load<R: Mirrored>(&self, rows: Vec<R>) {
-        self.change(|tables| rows.into_iter().filter_map(|row| tables.apply(row)).collect());
+    /// Takes in a page of a list. What the first list brings was there before:
+    /// no news for the timeline.
+    fn load<R: Mirrored>(&self, rows: Vec<R>, news: News) {
+        let load =
+            |tables: &mut Tables| rows.into_iter().filter_map(|row| tables.apply(row)).collect();
+        self.change_as(news, load);
+    }
+
+    /// Empties a kind of which nothing is known any more: not that it went.
+    fn forget_all<R: Mirrored>(&self) {
+        let nothing = HashSet::new();
+        self.change_as::<R>(News::Old, |tables| tables.sweep(&nothing, u64::MAX));
     }
 
     /// Takes in the answer to one of our writes. Only an object that is known
@@ -107,7 +123,7 @@ impl Mirror {
     /// Swaps in a complete list: what it does not name is gone.
     pub fn replace_all<R: Mirrored>(&self, rows: Vec<R>) {
         let listed: HashSet<_> = rows.iter().map(|row| row.meta().uid.clone()).collect();
-        self.load(rows);
+        self.load(rows, News::Tell);
         self.sweep::<R>(&listed, u64::MAX);
     }
 
@@ -116,6 +132,11 @@ impl Mirror {
         if !outlives_deletion::<R>() {
             self.change::<R>(|tables| tables.sweep(listed, version));
         }
+    }
+
+    /// Reads the transitions; `read` must be brief.
+    pub fn timeline<T>(&self, read: impl FnOnce(&Timeline) -> T) -> T {
+        read(&self.inner.timeline.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// How current each watched kind is.
@@ -155,8 +176,6 @@ impl Mirror {
 
     /// How far the server's clock is ahead of the cluster's [`Clock`]: to be
     /// added before an age is told. Zero where the server does not say.
-    ///
-    /// [`Clock`]: crate::model::clock::Clock
     pub fn server_ahead(&self) -> SignedDuration {
         SignedDuration::from_millis(self.inner.server_ahead_ms.load(Ordering::Relaxed))
     }
@@ -178,10 +197,24 @@ impl Mirror {
     }
 
     fn change<R: Mirrored>(&self, change: impl FnOnce(&mut Tables) -> Vec<Change<R>>) {
+        self.change_as(News::Tell, change);
+    }
+
+    fn change_as<R: Mirrored>(
+        &self,
+        news: News,
+        change: impl FnOnce(&mut Tables) -> Vec<Change<R>>,
+    ) {
         let (changed, dropped) = {
             let mut tables = self.inner.tables.write().unwrap_or_else(PoisonError::into_inner);
             let changed = change(&mut tables);
-            (changed, tables.trim_events(EVENTS_KEPT_MAX))
+            let dropped = tables.trim_events(EVENTS_KEPT_MAX);
+            // Still under the lock, so that transitions are in the order of
+            // the changes.
+            if news == News::Tell && !outlives_deletion::<R>() && !changed.is_empty() {
+                self.tell(&changed);
+            }
+            (changed, dropped)
         };
         if changed.is_empty() && dropped.is_empty() {
             return;
@@ -192,10 +225,23 @@ impl Mirror {
         self.notify(changed.iter().map(changed_key).chain(dropped.iter().map(changed_key)));
     }
 
+    fn tell<R: Mirrored>(&self, changes: &[Change<R>]) {
+        let now = self.inner.clock.get().map(|clock| clock.now()).unwrap_or_default();
+        let mut timeline = self.inner.timeline.lock().unwrap_or_else(PoisonError::into_inner);
+        changes.iter().for_each(|change| timeline.tell(now, change));
+    }
+
     fn notify(&self, changed: impl Iterator<Item = ObjectRef> + Clone) {
         self.inner.revision.fetch_add(1, Ordering::AcqRel);
         self.inner.subscribers.mark(changed);
     }
+}
+
+/// Whether changes are news to the timeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum News {
+    Tell,
+    Old,
 }
 
 /// Whether rows stay when the server has deleted the object: the server forgets

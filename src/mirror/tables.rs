@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::mirror::index::Index;
 use crate::mirror::interner::Interner;
 use crate::mirror::table::{Change, Table};
+use crate::mirror::timeline::Told;
 use crate::model::attachment::Attachment;
 use crate::model::claim::Claim;
 use crate::model::event::Event;
@@ -18,7 +19,7 @@ use crate::model::volume::Volume;
 pub const EVENTS_KEPT_MAX: usize = 20_000;
 
 /// A kind that the mirror keeps rows of.
-pub trait Mirrored: Row {
+pub trait Mirrored: Told {
     fn table(tables: &Tables) -> &Table<Self>;
     fn table_mut(tables: &mut Tables) -> &mut Table<Self>;
     /// Keeps the indexes in step with one change.
