@@ -44,6 +44,14 @@ impl<K: Eq + Hash> Index<K> {
         one.into_iter().chain(many.into_iter().flatten())
     }
 
+    /// The index's own copy of a key.
+    pub(super) fn held_key<Q: Eq + Hash + ?Sized>(&self, at: &Q) -> Option<&K>
+    where
+        K: Borrow<Q>,
+    {
+        self.rows.get_key_value(at).map(|(key, _)| key)
+    }
+
     pub(super) fn insert(&mut self, at: K, key: Key) {
         match self.rows.entry(at) {
             Entry::Vacant(place) => {

@@ -8,11 +8,11 @@ use crate::model::row::Row;
 
 /// The rows of one kind by key and by uid.
 ///
-/// Invariant: `by_uid` names exactly the keys in `rows`.
+/// Invariant: both maps hold the same rows.
 #[derive(Debug)]
 pub struct Table<R> {
     rows: BTreeMap<Key, Arc<R>>,
-    by_uid: HashMap<Arc<str>, Key>,
+    by_uid: HashMap<Arc<str>, Arc<R>>,
 }
 
 /// What became of one key: the row that was held, and the one that is.
@@ -35,7 +35,7 @@ impl<R: Row> Table<R> {
     }
 
     pub fn by_uid(&self, uid: &str) -> Option<&Arc<R>> {
-        self.rows.get(self.by_uid.get(uid)?)
+        self.by_uid.get(uid)
     }
 
     /// All rows, by namespace, then name.
@@ -65,7 +65,7 @@ impl<R: Row> Table<R> {
         if let Some(before) = &before {
             self.by_uid.remove(&before.meta().uid);
         }
-        self.by_uid.insert(uid, key.clone());
+        self.by_uid.insert(uid, row.clone());
         Some(Change { key, before, after: Some(row) })
     }
 

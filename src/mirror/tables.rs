@@ -24,34 +24,37 @@ pub trait Mirrored: Told {
     fn table_mut(tables: &mut Tables) -> &mut Table<Self>;
     /// Keeps the indexes in step with one change.
     fn reindex(indexes: &mut Indexes, change: &Change<Self>);
+    /// Takes over the names and uids that the row's partner holds already.
+    fn share_with_partner(row: &mut Self, tables: &Tables);
 }
 
 /// Hands the list of the kinds that have rows to another macro: field, row,
-/// and the function that keeps its indexes. The first are watched first.
+/// the function that keeps its indexes, and the one that shares names with the
+/// row's partner. The first are watched first.
 macro_rules! for_each_kind {
     ($with:ident) => {
         $with! {
-            claims: $crate::model::claim::Claim, index_claim;
-            volumes: $crate::model::volume::Volume, index_volume;
-            classes: $crate::model::class::StorageClass, unindexed;
-            pods: $crate::model::pod::Pod, index_pod;
+            claims: $crate::model::claim::Claim, index_claim, share_with_volume;
+            volumes: $crate::model::volume::Volume, index_volume, share_with_claim;
+            classes: $crate::model::class::StorageClass, unindexed, alone;
+            pods: $crate::model::pod::Pod, index_pod, alone;
             /// Also events that the server has forgotten, up to [`EVENTS_KEPT_MAX`].
-            events: $crate::model::event::Event, index_event;
-            attachments: $crate::model::attachment::Attachment, index_attachment;
-            nodes: $crate::model::node::Node, unindexed;
-            csi_drivers: $crate::model::csi::CsiDriver, unindexed;
-            csi_nodes: $crate::model::csi::CsiNode, unindexed;
-            csi_capacities: $crate::model::csi::CsiCapacity, unindexed;
-            attributes_classes: $crate::model::attributes_class::AttributesClass, unindexed;
-            stateful_sets: $crate::model::stateful_set::StatefulSet, unindexed;
-            namespaces: $crate::model::namespace::Namespace, unindexed;
+            events: $crate::model::event::Event, index_event, alone;
+            attachments: $crate::model::attachment::Attachment, index_attachment, alone;
+            nodes: $crate::model::node::Node, unindexed, alone;
+            csi_drivers: $crate::model::csi::CsiDriver, unindexed, alone;
+            csi_nodes: $crate::model::csi::CsiNode, unindexed, alone;
+            csi_capacities: $crate::model::csi::CsiCapacity, unindexed, alone;
+            attributes_classes: $crate::model::attributes_class::AttributesClass, unindexed, alone;
+            stateful_sets: $crate::model::stateful_set::StatefulSet, unindexed, alone;
+            namespaces: $crate::model::namespace::Namespace, unindexed, alone;
         }
     };
 }
 pub(super) use for_each_kind;
 
 macro_rules! tables {
-    ($($(#[$doc:meta])* $field:ident: $row:ty, $reindex:ident;)*) => {
+    ($($(#[$doc:meta])* $field:ident: $row:ty, $reindex:ident, $share:ident;)*) => {
         /// The rows of one cluster.
         #[derive(Debug, Default)]
         pub struct Tables {
@@ -83,6 +86,10 @@ macro_rules! tables {
                 if let Some(after) = &change.after {
                     $reindex(indexes, &change.key, after, Presence::Here);
                 }
+            }
+
+            fn share_with_partner(row: &mut Self, tables: &Tables) {
+                $share(row, tables);
             }
         })*
     };
@@ -150,7 +157,8 @@ impl Tables {
     }
 
     pub(super) fn apply<R: Mirrored>(&mut self, mut row: R) -> Option<Change<R>> {
-        row.for_each_repeated(&mut |text| self.interner.share(text));
+        row.share(&mut self.interner);
+        R::share_with_partner(&mut row, self);
         let change = R::table_mut(self).apply(row)?;
         R::reindex(&mut self.indexes, &change);
         Some(change)
@@ -205,6 +213,38 @@ impl<K: Eq + std::hash::Hash> Index<K> {
             Presence::Here => self.insert(at, key.clone()),
             Presence::Gone => self.remove(&at, key),
         }
+    }
+}
+
+/// For kinds whose rows have no partner, or few rows.
+fn alone<R>(_: &mut R, _: &Tables) {}
+
+/// A bound pair tells each other's name and uid: one copy of each will do.
+fn share_with_claim(volume: &mut Volume, tables: &Tables) {
+    if let Some(name) = tables.indexes.claims_by_volume.held_key(&*volume.meta.key.name) {
+        volume.meta.key.name = name.clone();
+    }
+    let Some(reference) = &mut volume.claim_ref else { return };
+    if let Some(claim) = tables.claims.get(&reference.key) {
+        reference.key = claim.meta.key.clone();
+        if reference.uid == claim.meta.uid {
+            reference.uid = claim.meta.uid.clone();
+        }
+    }
+}
+
+fn share_with_volume(claim: &mut Claim, tables: &Tables) {
+    if let Some(volume) = tables.volumes.get(&Key::cluster(claim.volume_name.clone())) {
+        claim.volume_name = volume.meta.key.name.clone();
+    }
+    if let Some(key) = tables.indexes.volumes_by_claim.held_key(&claim.meta.key) {
+        claim.meta.key = key.clone();
+    }
+    let volume = tables.volumes_of(&claim.meta.key).next();
+    if let Some(reference) = volume.and_then(|volume| volume.claim_ref.as_ref())
+        && reference.uid == claim.meta.uid
+    {
+        claim.meta.uid = reference.uid.clone();
     }
 }
 

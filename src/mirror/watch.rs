@@ -60,7 +60,7 @@ impl Watching {
         let reader = Reader { client, clock };
         let mut loops = Loops::default();
         macro_rules! follow {
-            ($($(#[$doc:meta])* $field:ident: $row:ty, $reindex:ident;)*) => {$({
+            ($($(#[$doc:meta])* $field:ident: $row:ty, $reindex:ident, $share:ident;)*) => {$({
                 let follower =
                     Follower::<$row>::new(mirror.clone(), reader.clone(), link.subscribe(), options);
                 loops.spawn(<$row as row::Row>::KIND, follower.run());

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::model::kind::{self, Kind};
 use crate::model::object::{Meta, Seconds};
-use crate::model::row::{self, Malformed, Row};
+use crate::model::row::{self, Malformed, Row, Sharing};
 
 /// What decisions and screens need of a VolumeAttachment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,10 +57,10 @@ impl Row for Attachment {
         &self.meta
     }
 
-    fn for_each_repeated(&mut self, visit: &mut dyn FnMut(&mut Arc<str>)) {
-        row::repeated_of_meta(&mut self.meta, visit);
-        visit(&mut self.attacher);
-        visit(&mut self.node);
-        visit(&mut self.volume);
+    fn share(&mut self, with: &mut dyn Sharing) {
+        row::share_meta(&mut self.meta, with);
+        with.text(&mut self.attacher);
+        with.text(&mut self.node);
+        with.text(&mut self.volume);
     }
 }

@@ -8,7 +8,7 @@ use crate::model::access_modes::AccessModes;
 use crate::model::kind::{self, Kind};
 use crate::model::object::Meta;
 use crate::model::quantity::Quantity;
-use crate::model::row::{self, Malformed, Row};
+use crate::model::row::{self, Malformed, Row, Sharing};
 use crate::model::selector::LabelSelector;
 use crate::model::volume::VolumeMode;
 
@@ -117,11 +117,11 @@ impl Row for Claim {
         &self.meta
     }
 
-    fn for_each_repeated(&mut self, visit: &mut dyn FnMut(&mut Arc<str>)) {
-        row::repeated_of_meta(&mut self.meta, visit);
-        self.class.iter_mut().for_each(&mut *visit);
-        visit(&mut self.attributes_class);
-        visit(&mut self.current_attributes_class);
-        visit(&mut self.target_attributes_class);
+    fn share(&mut self, with: &mut dyn Sharing) {
+        row::share_meta(&mut self.meta, with);
+        self.class.iter_mut().for_each(|class| with.text(class));
+        with.text(&mut self.attributes_class);
+        with.text(&mut self.current_attributes_class);
+        with.text(&mut self.target_attributes_class);
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::model::kind::{self, Kind};
 use crate::model::object::Meta;
 use crate::model::quantity::Quantity;
-use crate::model::row::{self, Malformed, Row};
+use crate::model::row::{self, Malformed, Row, Sharing};
 use crate::model::selector::LabelSelector;
 
 /// The drivers registered on a node (CSINode; its name is the node's).
@@ -125,8 +125,8 @@ impl Row for CsiCapacity {
         &self.meta
     }
 
-    fn for_each_repeated(&mut self, visit: &mut dyn FnMut(&mut Arc<str>)) {
-        row::repeated_of_meta(&mut self.meta, visit);
-        visit(&mut self.class);
+    fn share(&mut self, with: &mut dyn Sharing) {
+        row::share_meta(&mut self.meta, with);
+        with.text(&mut self.class);
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::model::kind::{self, Kind};
 use crate::model::object::{Key, Meta, Seconds};
-use crate::model::row::{self, Malformed, Row};
+use crate::model::row::{self, Malformed, Row, Sharing};
 
 /// What screens and diagnoses need of an Event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,8 +102,8 @@ impl Row for Event {
         &self.meta
     }
 
-    fn for_each_repeated(&mut self, visit: &mut dyn FnMut(&mut Arc<str>)) {
-        row::repeated_of_meta(&mut self.meta, visit);
+    fn share(&mut self, with: &mut dyn Sharing) {
+        row::share_meta(&mut self.meta, with);
         for text in [
             &mut self.about.kind,
             &mut self.about.key.namespace,
@@ -112,7 +112,7 @@ impl Row for Event {
             &mut self.source,
             &mut self.host,
         ] {
-            visit(text);
+            with.text(text);
         }
     }
 }

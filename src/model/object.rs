@@ -68,6 +68,10 @@ impl fmt::Display for ObjectRef {
 /// A moment at the cluster, in seconds since 1970 (the API's own precision).
 pub type Seconds = i64;
 
+/// Labels or annotations, sorted by key. Many objects have the same, so that a
+/// cache can keep one copy.
+pub type Pairs = Arc<[(Arc<str>, Arc<str>)]>;
+
 /// The metadata that every row keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Meta {
@@ -78,12 +82,12 @@ pub struct Meta {
     pub created: Seconds,
     /// `metadata.deletionTimestamp`: set means Terminating.
     pub deleting: Option<Seconds>,
-    pub finalizers: Box<[Arc<str>]>,
+    pub finalizers: Arc<[Arc<str>]>,
     /// All labels, sorted by key.
-    pub labels: Box<[(Arc<str>, Arc<str>)]>,
+    pub labels: Pairs,
     /// Only the annotations in [`crate::model::row::KEPT_ANNOTATIONS`], sorted
     /// by key. Whoever needs another reads the object.
-    pub annotations: Box<[(Arc<str>, Arc<str>)]>,
+    pub annotations: Pairs,
     /// The controlling owner, if any.
     pub owner: Option<Box<Owner>>,
 }

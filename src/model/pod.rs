@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::model::kind::{self, Kind};
 use crate::model::object::Meta;
-use crate::model::row::{self, Malformed, Row};
+use crate::model::row::{self, Malformed, Row, Sharing};
 
 /// What decisions and screens need of a Pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,12 +93,12 @@ impl Row for Pod {
         &self.meta
     }
 
-    fn for_each_repeated(&mut self, visit: &mut dyn FnMut(&mut Arc<str>)) {
-        row::repeated_of_meta(&mut self.meta, visit);
-        visit(&mut self.node);
-        visit(&mut self.phase);
+    fn share(&mut self, with: &mut dyn Sharing) {
+        row::share_meta(&mut self.meta, with);
+        with.text(&mut self.node);
+        with.text(&mut self.phase);
         for claim in &mut self.claims {
-            visit(&mut claim.volume);
+            with.text(&mut claim.volume);
         }
     }
 }

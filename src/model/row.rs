@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::model::kind::Kind;
-use crate::model::object::{Key, Meta, Owner, Seconds};
+use crate::model::object::{Key, Meta, Owner, Pairs, Seconds};
 use crate::model::quantity::Quantity;
 
 /// Annotations that rows keep; all others stay at the server.
@@ -46,22 +46,26 @@ pub trait Row: Sized + Send + Sync + 'static {
 
     fn meta(&self) -> &Meta;
 
-    /// Visits the texts that many objects have in common, so that a cache can
-    /// keep one copy of each. By default none: right for kinds with few objects.
-    fn for_each_repeated(&mut self, _visit: &mut dyn FnMut(&mut Arc<str>)) {}
+    /// Puts copies that a cache already has in place of what many objects have
+    /// in common. By default of nothing: right for kinds with few objects.
+    fn share(&mut self, _with: &mut dyn Sharing) {}
 }
 
-/// The repeated texts of the metadata: all but names and uids, which would cost
-/// a cache more to look up than a second copy takes.
-pub fn repeated_of_meta(meta: &mut Meta, visit: &mut dyn FnMut(&mut Arc<str>)) {
-    visit(&mut meta.key.namespace);
-    meta.finalizers.iter_mut().for_each(&mut *visit);
-    for (key, value) in meta.labels.iter_mut().chain(meta.annotations.iter_mut()) {
-        visit(key);
-        visit(value);
-    }
+/// A cache that keeps one copy of what many rows have in common.
+pub trait Sharing {
+    fn text(&mut self, text: &mut Arc<str>);
+    fn texts(&mut self, texts: &mut Arc<[Arc<str>]>);
+    fn pairs(&mut self, pairs: &mut Pairs);
+}
+
+/// Shares the metadata: all but names and uids, of which there is one each.
+pub fn share_meta(meta: &mut Meta, with: &mut dyn Sharing) {
+    with.text(&mut meta.key.namespace);
+    with.texts(&mut meta.finalizers);
+    with.pairs(&mut meta.labels);
+    with.pairs(&mut meta.annotations);
     if let Some(owner) = &mut meta.owner {
-        visit(&mut owner.kind);
+        with.text(&mut owner.kind);
     }
 }
 
@@ -95,9 +99,9 @@ pub fn meta(kind: &'static Kind, object: &Value) -> Result<Meta, Malformed> {
         version,
         created: seconds("creationTimestamp")?.unwrap_or_default(),
         deleting: seconds("deletionTimestamp")?,
-        finalizers: strings(&metadata["finalizers"]),
-        labels: pairs(&metadata["labels"], |_| true),
-        annotations: pairs(&metadata["annotations"], |key| KEPT_ANNOTATIONS.contains(&key)),
+        finalizers: strings(&metadata["finalizers"]).into(),
+        labels: pairs(&metadata["labels"], |_| true).into(),
+        annotations: pairs(&metadata["annotations"], |key| KEPT_ANNOTATIONS.contains(&key)).into(),
         owner: controller_owner(&metadata["ownerReferences"]),
     })
 }

@@ -8,7 +8,7 @@ use crate::model::access_modes::AccessModes;
 use crate::model::kind::{self, Kind};
 use crate::model::object::{Key, Meta};
 use crate::model::quantity::Quantity;
-use crate::model::row::{self, Malformed, Row};
+use crate::model::row::{self, Malformed, Row, Sharing};
 use crate::model::selector::NodeSelector;
 
 /// What decisions and screens need of a PersistentVolume.
@@ -178,14 +178,14 @@ impl Row for Volume {
         &self.meta
     }
 
-    fn for_each_repeated(&mut self, visit: &mut dyn FnMut(&mut Arc<str>)) {
-        row::repeated_of_meta(&mut self.meta, visit);
-        visit(&mut self.class);
-        visit(&mut self.attributes_class);
-        visit(&mut self.source.field);
-        self.source.driver.iter_mut().for_each(&mut *visit);
+    fn share(&mut self, with: &mut dyn Sharing) {
+        row::share_meta(&mut self.meta, with);
+        with.text(&mut self.class);
+        with.text(&mut self.attributes_class);
+        with.text(&mut self.source.field);
+        self.source.driver.iter_mut().for_each(|driver| with.text(driver));
         if let Some(reference) = &mut self.claim_ref {
-            visit(&mut reference.key.namespace);
+            with.text(&mut reference.key.namespace);
         }
     }
 }

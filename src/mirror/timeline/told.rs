@@ -102,9 +102,9 @@ fn tell_meta(before: &Meta, after: &Meta, words: &mut Words) {
     words.turned_if_any("owner", owner(before).as_ref(), owner(after).as_ref());
 }
 
-type Pairs = [(Arc<str>, Arc<str>)];
+type Texts = [(Arc<str>, Arc<str>)];
 
-fn tell_pairs(what: &str, before: &Pairs, after: &Pairs, words: &mut Words) {
+fn tell_pairs(what: &str, before: &Texts, after: &Texts, words: &mut Words) {
     if before == after {
         return;
     }
