@@ -13,16 +13,24 @@ pub struct ApiError {
     pub message: String,
     /// The `details` object, if there is one.
     pub details: Option<Value>,
+    /// The `metadata` object, where it says anything (how a list goes on).
+    pub list_meta: Option<Value>,
 }
 
 impl ApiError {
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None }
+        Self { code, reason, message: message.into(), details: None, list_meta: None }
     }
 
     #[must_use]
     pub fn with_details(mut self, details: Value) -> Self {
         self.details = Some(details);
+        self
+    }
+
+    #[must_use]
+    pub fn with_list_meta(mut self, meta: Value) -> Self {
+        self.list_meta = Some(meta);
         self
     }
 
@@ -32,6 +40,9 @@ impl ApiError {
             "kind": "Status", "apiVersion": "v1", "metadata": {},
             "status": "Failure", "message": self.message,
         });
+        if let Some(meta) = &self.list_meta {
+            body["metadata"] = meta.clone();
+        }
         if !self.reason.is_empty() {
             body["reason"] = self.reason.into();
         }

@@ -1,0 +1,339 @@
+//! What is served here: discovery in both forms, version and health.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use http::request::Parts;
+use http::{HeaderValue, header};
+use serde_json::{Value, json};
+
+use crate::cluster::embedded::Embedded;
+use crate::cluster::embedded::kind::Subresource;
+use crate::cluster::embedded::negotiate::{Form, Offer, negotiate};
+use crate::cluster::embedded::path::{Target, VIRTUAL};
+use crate::cluster::embedded::query::Query;
+use crate::cluster::embedded::refusal::unknown_resource;
+use crate::cluster::embedded::registry::Served;
+use crate::cluster::embedded::reply::{Content, Reply};
+use crate::cluster::embedded::router::Routed;
+
+/// The Kubernetes version whose API this is.
+const GIT_VERSION: &str = "v1.36.0+pvdeck";
+
+/// The kinds behind [`VIRTUAL`]: plural, kind, singular, namespaced.
+const VIRTUAL_KINDS: &[(&str, &str, &str, bool)] = &[
+    ("bindings", "Binding", "binding", true),
+    ("selfsubjectaccessreviews", "SelfSubjectAccessReview", "selfsubjectaccessreview", false),
+    ("selfsubjectrulesreviews", "SelfSubjectRulesReview", "selfsubjectrulesreview", false),
+    ("subjectaccessreviews", "SubjectAccessReview", "subjectaccessreview", false),
+    ("localsubjectaccessreviews", "LocalSubjectAccessReview", "localsubjectaccessreview", true),
+    ("selfsubjectreviews", "SelfSubjectReview", "selfsubjectreview", false),
+    ("tokenreviews", "TokenReview", "tokenreview", false),
+];
+
+/// A resource as discovery describes it, stored or not.
+struct Announced {
+    plural: &'static str,
+    singular: &'static str,
+    kind: &'static str,
+    namespaced: bool,
+    verbs: &'static [&'static str],
+    short: &'static [&'static str],
+    categories: &'static [&'static str],
+    subresources: &'static [Subresource],
+}
+
+const ALL_VERBS: &[&str] =
+    &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+const NAMESPACE_VERBS: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
+
+impl Embedded {
+    /// Answers a GET of anything that is not a resource.
+    pub(super) fn information(&self, parts: &Parts, query: &Query, target: Target) -> Routed {
+        let offer = match target {
+            Target::CoreVersions | Target::Groups => Offer::Discovery,
+            _ => Offer::Plain,
+        };
+        let media = negotiate(&parts.headers, query, offer);
+        // Health is asked by things that accept anything or only text.
+        if let Target::Health(check) = &target {
+            return Ok((health(check, query), Default::default()));
+        }
+        let media = media?;
+        let reply = match (&target, media.form) {
+            (Target::CoreVersions, Form::Aggregated(version)) => {
+                self.aggregated(parts, version, |group| group.is_empty())
+            }
+            (Target::Groups, Form::Aggregated(version)) => {
+                self.aggregated(parts, version, |group| !group.is_empty())
+            }
+            (target, _) => match self.document(target) {
+                Some(document) => with_etag(parts, Reply::value(200, &document)),
+                None => return Err(unknown_resource()),
+            },
+        };
+        Ok((reply, media.encoding))
+    }
+
+    fn document(&self, target: &Target) -> Option<Value> {
+        Some(match target {
+            Target::Root => self.root_paths(),
+            Target::Version => version(),
+            Target::CoreVersions => json!({
+                "kind": "APIVersions", "versions": ["v1"],
+                "serverAddressByClientCIDRs": [
+                    {"clientCIDR": "0.0.0.0/0", "serverAddress": "127.0.0.1:6443"},
+                ],
+            }),
+            Target::Groups => {
+                let groups = self.groups().into_iter().filter(|(group, _)| !group.is_empty());
+                let groups: Vec<Value> = groups.map(|(group, v)| api_group(group, v)).collect();
+                json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
+            }
+            Target::Group(name) => {
+                let (group, version) = self
+                    .groups()
+                    .into_iter()
+                    .find(|(group, _)| group == name && !name.is_empty())?;
+                let mut document = json!({"kind": "APIGroup", "apiVersion": "v1"});
+                for (key, value) in api_group(group, version).as_object()? {
+                    document[key] = value.clone();
+                }
+                document
+            }
+            Target::GroupVersion(group, version) => self.resource_list(group, version)?,
+            _ => return None,
+        })
+    }
+
+    /// Every served group with its version, the core group first, the others
+    /// by name.
+    fn groups(&self) -> Vec<(&'static str, &'static str)> {
+        let stored = self.registry().all().iter().map(|served| {
+            let names = served.names();
+            (names.group, names.version)
+        });
+        let mut groups: Vec<_> = stored.chain(VIRTUAL.iter().map(|(g, v, _)| (*g, *v))).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        groups
+    }
+
+    fn announced(&self, group: &str, version: &str) -> Vec<Announced> {
+        let stored =
+            self.registry().all().iter().filter(|served| {
+                served.names().group == group && served.names().version == version
+            });
+        let virtuals = VIRTUAL.iter().filter(|(g, v, _)| *g == group && *v == version);
+        let mut announced: Vec<_> = stored
+            .map(|served| stored_resource(*served))
+            .chain(virtuals.filter_map(|(_, _, plural)| virtual_resource(plural)))
+            .collect();
+        announced.sort_by_key(|resource| resource.plural);
+        announced
+    }
+
+    fn resource_list(&self, group: &str, version: &str) -> Option<Value> {
+        let resources: Vec<Value> =
+            self.announced(group, version).iter().flat_map(legacy_entries).collect();
+        if resources.is_empty() {
+            return None;
+        }
+        let group_version =
+            if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+        let mut list = json!({"kind": "APIResourceList"});
+        if !group.is_empty() {
+            list["apiVersion"] = "v1".into();
+        }
+        list["groupVersion"] = group_version.into();
+        list["resources"] = resources.into();
+        Some(list)
+    }
+
+    fn aggregated(
+        &self,
+        parts: &Parts,
+        discovery_version: &'static str,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Reply {
+        let groups = self.groups().into_iter().filter(|(group, _)| wanted(group));
+        let items: Vec<Value> = groups
+            .map(|(group, version)| {
+                let resources: Vec<Value> = self
+                    .announced(group, version)
+                    .iter()
+                    .map(|resource| aggregated_entry(group, version, resource))
+                    .collect();
+                let metadata = if group.is_empty() { json!({}) } else { json!({"name": group}) };
+                json!({
+                    "metadata": metadata,
+                    "versions": [
+                        {"version": version, "resources": resources, "freshness": "Current"},
+                    ],
+                })
+            })
+            .collect();
+        let document = json!({
+            "kind": "APIGroupDiscoveryList",
+            "apiVersion": format!("apidiscovery.k8s.io/{discovery_version}"),
+            "metadata": {}, "items": items,
+        });
+        let mut reply = Reply::value(200, &document);
+        // Clients compare these parameters to know which form they got.
+        reply.content_type = Some(match discovery_version {
+            "v2" => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+            _ => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
+        });
+        with_etag(parts, reply)
+    }
+
+    fn root_paths(&self) -> Value {
+        let mut paths = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned()];
+        for (group, version) in self.groups().into_iter().filter(|(group, _)| !group.is_empty()) {
+            paths.extend([format!("/apis/{group}"), format!("/apis/{group}/{version}")]);
+        }
+        paths.extend(["/healthz", "/livez", "/readyz", "/version"].map(str::to_owned));
+        json!({"paths": paths})
+    }
+}
+
+fn stored_resource(served: Served) -> Announced {
+    let row = served.row;
+    let names = row.names;
+    Announced {
+        plural: names.plural,
+        singular: names.singular,
+        kind: names.kind,
+        namespaced: names.namespaced,
+        // Namespaces are not deleted by the dozen.
+        verbs: if names.kind == "Namespace" { NAMESPACE_VERBS } else { ALL_VERBS },
+        short: names.short,
+        categories: row.categories,
+        subresources: row.subresources,
+    }
+}
+
+fn virtual_resource(plural: &str) -> Option<Announced> {
+    let (plural, kind, singular, namespaced) =
+        *VIRTUAL_KINDS.iter().find(|(name, ..)| *name == plural)?;
+    Some(Announced {
+        plural,
+        singular,
+        kind,
+        namespaced,
+        verbs: &["create"],
+        short: &[],
+        categories: &[],
+        subresources: &[],
+    })
+}
+
+fn api_group(group: &str, version: &str) -> Value {
+    let version = json!({"groupVersion": format!("{group}/{version}"), "version": version});
+    json!({"name": group, "versions": [version], "preferredVersion": version})
+}
+
+/// A resource and its subresources as `APIResource`s.
+fn legacy_entries(resource: &Announced) -> Vec<Value> {
+    let mut entry = json!({
+        "name": resource.plural, "singularName": resource.singular,
+        "namespaced": resource.namespaced, "kind": resource.kind, "verbs": resource.verbs,
+    });
+    if !resource.short.is_empty() {
+        entry["shortNames"] = json!(resource.short);
+    }
+    if !resource.categories.is_empty() {
+        entry["categories"] = json!(resource.categories);
+    }
+    let mut entries = vec![entry];
+    for subresource in resource.subresources {
+        let mut entry = json!({
+            "name": format!("{}/{}", resource.plural, subresource.name), "singularName": "",
+            "namespaced": resource.namespaced,
+        });
+        if let Some((group, version, _)) = subresource.body.filter(|(group, ..)| !group.is_empty())
+        {
+            entry["group"] = group.into();
+            entry["version"] = version.into();
+        }
+        entry["kind"] = subresource.body.map_or(resource.kind, |(.., kind)| kind).into();
+        entry["verbs"] = json!(subresource.verbs);
+        entries.push(entry);
+    }
+    entries
+}
+
+fn aggregated_entry(group: &str, version: &str, resource: &Announced) -> Value {
+    let scope = if resource.namespaced { "Namespaced" } else { "Cluster" };
+    let response_kind = |kind: &str, (group, version): (&str, &str)| json!({"group": group, "version": version, "kind": kind});
+    let mut entry = json!({
+        "resource": resource.plural,
+        "responseKind": response_kind(resource.kind, (group, version)),
+        "scope": scope, "singularResource": resource.singular, "verbs": resource.verbs,
+    });
+    if !resource.short.is_empty() {
+        entry["shortNames"] = json!(resource.short);
+    }
+    if !resource.categories.is_empty() {
+        entry["categories"] = json!(resource.categories);
+    }
+    if !resource.subresources.is_empty() {
+        let subresources = resource.subresources.iter().map(|subresource| {
+            let kind = subresource.body.map_or_else(
+                || response_kind(resource.kind, (group, version)),
+                |(g, v, kind)| response_kind(kind, (g, v)),
+            );
+            json!({
+                "subresource": subresource.name, "responseKind": kind, "verbs": subresource.verbs,
+            })
+        });
+        entry["subresources"] = subresources.collect();
+    }
+    entry
+}
+
+/// Adds the tag by which clients know that they have this body already.
+fn with_etag(parts: &Parts, mut reply: Reply) -> Reply {
+    let Content::Json(body) = &reply.content else { return reply };
+    let mut hasher = DefaultHasher::new();
+    body.hash(&mut hasher);
+    let tag = format!("\"{:016x}\"", hasher.finish());
+    let known = parts.headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    if known.is_some_and(|known| known.split(',').any(|known| known.trim() == tag)) {
+        reply.code = 304;
+        reply.content = Content::Nothing;
+    }
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        reply.headers.push((header::ETAG, tag));
+    }
+    reply
+}
+
+fn version() -> Value {
+    json!({
+        "major": "1", "minor": "36", "emulationMajor": "1", "emulationMinor": "36",
+        "minCompatibilityMajor": "1", "minCompatibilityMinor": "35",
+        "gitVersion": GIT_VERSION, "gitCommit": "0000000000000000000000000000000000000000",
+        "gitTreeState": "clean", "buildDate": "2026-01-01T00:00:00Z", "goVersion": "none",
+        "compiler": "rustc", "platform": format!("{}/{}", std::env::consts::OS, architecture()),
+    })
+}
+
+/// The machine's architecture by the names of the Go world.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+/// It answers, so it is well.
+fn health(check: &str, query: &Query) -> Reply {
+    if check.is_empty() && query.all("verbose").next().is_some() {
+        return Reply::text(200, "[+]ping ok\ncheck passed\n");
+    }
+    match check {
+        "" | "ping" | "etcd" => Reply::text(200, "ok"),
+        _ => Reply::text(404, "404 page not found\n"),
+    }
+}

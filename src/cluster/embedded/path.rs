@@ -1,0 +1,122 @@
+//! What a request's path addresses.
+
+use crate::cluster::embedded::query::percent_decoded;
+use crate::cluster::embedded::registry::{Registry, Served};
+
+/// What lies behind a path.
+#[derive(Debug)]
+pub enum Target {
+    /// `/`.
+    Root,
+    /// `/api`.
+    CoreVersions,
+    /// `/apis`.
+    Groups,
+    /// `/apis/<group>`.
+    Group(String),
+    /// `/api/v1` or `/apis/<group>/<version>`.
+    GroupVersion(String, String),
+    /// `/version`.
+    Version,
+    /// `/healthz`, `/livez`, `/readyz` and what is below them.
+    Health(String),
+    /// A collection, an object or a subresource.
+    Resource(ResourcePath),
+    /// A resource that stores nothing: reviews and bindings.
+    Virtual { group: String, plural: String, namespace: Option<String> },
+    /// A served group and version, but no such resource.
+    UnknownResource,
+    /// Nothing.
+    Unknown,
+}
+
+/// A path below a served resource.
+#[derive(Debug, Clone)]
+pub struct ResourcePath {
+    pub served: Served,
+    pub namespace: Option<String>,
+    pub name: Option<String>,
+    /// Joined by slashes if it has several parts.
+    pub subresource: Option<String>,
+}
+
+/// Resources that only take a POST: group, version, plural.
+pub const VIRTUAL: &[(&str, &str, &str)] = &[
+    ("", "v1", "bindings"),
+    ("authorization.k8s.io", "v1", "selfsubjectaccessreviews"),
+    ("authorization.k8s.io", "v1", "selfsubjectrulesreviews"),
+    ("authorization.k8s.io", "v1", "subjectaccessreviews"),
+    ("authorization.k8s.io", "v1", "localsubjectaccessreviews"),
+    ("authentication.k8s.io", "v1", "selfsubjectreviews"),
+    ("authentication.k8s.io", "v1", "tokenreviews"),
+];
+
+impl Target {
+    /// Reads a path.
+    pub fn parse(path: &str, registry: &Registry) -> Self {
+        let segments: Vec<String> = path
+            .split('/')
+            .filter(|segment| !segment.is_empty())
+            .map(|segment| percent_decoded(segment).into_owned())
+            .collect();
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        match segments.as_slice() {
+            [] => Self::Root,
+            ["api"] => Self::CoreVersions,
+            ["apis"] => Self::Groups,
+            ["version"] => Self::Version,
+            ["healthz" | "livez" | "readyz", rest @ ..] => Self::Health(rest.join("/")),
+            ["apis", group] => Self::Group((*group).to_owned()),
+            ["api", version] => Self::GroupVersion(String::new(), (*version).to_owned()),
+            ["apis", group, version] => {
+                Self::GroupVersion((*group).to_owned(), (*version).to_owned())
+            }
+            ["api", version, rest @ ..] => resource("", version, rest, registry),
+            ["apis", group, version, rest @ ..] => resource(group, version, rest, registry),
+            _ => Self::Unknown,
+        }
+    }
+}
+
+fn resource(group: &str, version: &str, rest: &[&str], registry: &Registry) -> Target {
+    let (namespace, rest) = match rest {
+        // `/namespaces/<n>/status` is the object's, `/namespaces/<n>/pods` a
+        // collection in it.
+        ["namespaces", namespace, plural, rest @ ..]
+            if group != "" || !matches!(*plural, "status" | "finalize") =>
+        {
+            (Some(*namespace), [&[*plural], rest].concat())
+        }
+        rest => (None, rest.to_vec()),
+    };
+    let (plural, name, subresource) = match rest.as_slice() {
+        [plural] => (*plural, None, None),
+        [plural, name] => (*plural, Some(*name), None),
+        [plural, name, subresource @ ..] => (*plural, Some(*name), Some(subresource.join("/"))),
+        [] => return Target::Unknown,
+    };
+    if VIRTUAL.contains(&(group, version, plural)) && name.is_none() {
+        return Target::Virtual {
+            group: group.to_owned(),
+            plural: plural.to_owned(),
+            namespace: namespace.map(str::to_owned),
+        };
+    }
+    let is_served = registry.serves(group, version);
+    let Some(served) = registry.by_path(group, version, plural) else {
+        return if is_served { Target::UnknownResource } else { Target::Unknown };
+    };
+    let misplaced = match namespace {
+        Some(_) => !served.names().namespaced,
+        None => served.names().namespaced && name.is_some(),
+    };
+    if misplaced {
+        return Target::UnknownResource;
+    }
+    Target::Resource(ResourcePath {
+        served,
+        namespace: namespace.map(str::to_owned),
+        name: name.map(str::to_owned),
+        subresource,
+    })
+}

@@ -1,0 +1,87 @@
+//! Subresources: another way to the same object.
+
+mod binding;
+mod eviction;
+mod scale;
+
+use bytes::Bytes;
+use http::Method;
+use http::request::Parts;
+use serde_json::json;
+
+use crate::cluster::embedded::Embedded;
+use crate::cluster::embedded::negotiate::{Offer, negotiate};
+use crate::cluster::embedded::path::ResourcePath;
+use crate::cluster::embedded::query::Query;
+use crate::cluster::embedded::refusal::{bad_request, method_not_allowed, unknown_resource};
+use crate::cluster::embedded::reply::Reply;
+use crate::cluster::embedded::router::{Routed, call};
+use crate::cluster::embedded::status::ApiError;
+use crate::cluster::embedded::write::Call;
+
+impl Embedded {
+    /// Answers a request to a subresource.
+    pub(super) fn subresource(
+        &self,
+        parts: &Parts,
+        method: &Method,
+        path: ResourcePath,
+        query: Query,
+        body: Bytes,
+    ) -> Routed {
+        let media = negotiate(&parts.headers, &query, Offer::Object)?;
+        let name = path.subresource.clone().unwrap_or_default();
+        let row = path.served.subresource(&name).ok_or_else(unknown_resource)?;
+        let verb = match *method {
+            Method::GET => "get",
+            Method::PUT => "update",
+            Method::PATCH => "patch",
+            Method::POST => "create",
+            _ => return Err(method_not_allowed()),
+        };
+        if !row.verbs.contains(&verb) {
+            return Err(method_not_allowed());
+        }
+        let call = call(parts, path, query, body, media.form);
+        let reply = match (name.as_str(), verb) {
+            ("scale", "get") => self.read_scale(&call)?,
+            ("scale", "update") => self.replace_scale(&call)?,
+            ("scale", "patch") => self.patch_scale(&call)?,
+            ("binding", _) => self.bind(&call)?,
+            ("eviction", _) => self.evict(&call)?,
+            ("log", _) => self.log(&call)?,
+            ("token", _) => token(&call)?,
+            ("exec" | "attach" | "portforward" | "proxy", _) => return Err(not_here(&name)),
+            (_, "get") => self.read(&call)?,
+            (_, "update") => self.replace(&call)?,
+            (_, "patch") => self.patch(&call)?,
+            _ => return Err(method_not_allowed()),
+        };
+        Ok((reply, media.encoding))
+    }
+
+    /// Containers here have no output.
+    fn log(&self, call: &Call) -> Result<Reply, ApiError> {
+        self.read(call)?;
+        Ok(Reply::text(200, ""))
+    }
+}
+
+/// A token for a service account; nothing here checks it.
+fn token(call: &Call) -> Result<Reply, ApiError> {
+    let mut request = call.value()?;
+    if !request.is_object() {
+        return Err(bad_request("a TokenRequest is expected"));
+    }
+    let token = uuid::Uuid::new_v4().to_string();
+    request["status"] = json!({"token": token, "expirationTimestamp": null});
+    Ok(Reply::value(201, &request))
+}
+
+fn not_here(what: &str) -> ApiError {
+    ApiError::new(
+        501,
+        "",
+        format!("no containers run in an embedded cluster: {what} is not served"),
+    )
+}

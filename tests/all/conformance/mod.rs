@@ -1,0 +1,6 @@
+//! The numbered checklist of what an API server must do, as raw requests to an
+//! embedded cluster. The number ends the test's name.
+
+mod client;
+mod create;
+mod kube_client;
