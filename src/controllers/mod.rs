@@ -2,3 +2,21 @@
 //!
 //! Each controller is a pure function from what is known to the next write
 //! with its reason, inside a thin shell that watches, queues and performs.
+//!
+//! ```text
+//! mirror ─ changed keys ─> work loop ─> decide (pure) ─> Server::perform ─> write path
+//!                             ^                             │
+//!                             └── answers, pauses, resync <─┘
+//! ```
+//!
+//! Invariant: decisions (`decide_*`) import no shell, client or runtime; time
+//! reaches a loop only through its [`crate::model::clock::Clock`].
+
+pub mod events;
+pub mod health;
+pub mod holds;
+pub mod host;
+pub mod persistent_volume;
+pub mod protection;
+pub mod server;
+pub mod work_loop;

@@ -1,0 +1,232 @@
+//! Telling people what happened: Events about objects.
+//!
+//! A loop tells a [`Note`] and goes on; a task of its own turns notes into
+//! Events, repeats into counts, and sends them, so that no sync waits for them.
+//!
+//! ```text
+//! Recorder::tell(Note) -> queue (1000) -> correlate -> create, or patch the count
+//! ```
+//!
+//! Upstream: client-go's `tools/record`. Notes beyond the queue are dropped, as
+//! there.
+
+mod correlate;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use crate::cluster::write_path::WriteError;
+use crate::controllers::events::correlate::{Correlator, Send};
+use crate::controllers::server::Server;
+use crate::model::clock::Clock;
+use crate::model::event::Severity;
+use crate::model::kind;
+use crate::model::object::{Key, ObjectRef};
+use crate::model::row::Row;
+use crate::model::write::{Change, Reason, Write};
+
+/// How many notes may wait to be sent.
+const QUEUE: usize = 1000;
+
+/// Something to be told about an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    pub regarding: ObjectRef,
+    pub uid: Arc<str>,
+    pub version: u64,
+    pub severity: Severity,
+    pub reason: &'static str,
+    pub message: String,
+}
+
+impl Note {
+    pub fn normal<R: Row>(row: &R, reason: &'static str, message: impl Into<String>) -> Self {
+        Self::new(row, Severity::Normal, reason, message)
+    }
+
+    pub fn warning<R: Row>(row: &R, reason: &'static str, message: impl Into<String>) -> Self {
+        Self::new(row, Severity::Warning, reason, message)
+    }
+
+    pub fn new<R: Row>(
+        row: &R,
+        severity: Severity,
+        reason: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
+        let meta = row.meta();
+        Self {
+            regarding: ObjectRef::new(R::KIND, meta.key.clone()),
+            uid: meta.uid.clone(),
+            version: meta.version,
+            severity,
+            reason,
+            message: message.into(),
+        }
+    }
+}
+
+/// Where loops tell their notes. Clones share the queue.
+#[derive(Debug, Clone)]
+pub struct Recorder {
+    queue: mpsc::Sender<Note>,
+}
+
+impl Recorder {
+    /// A recorder, and the queue that [`send_events`] is to empty.
+    pub fn new() -> (Self, mpsc::Receiver<Note>) {
+        let (queue, notes) = mpsc::channel(QUEUE);
+        (Self { queue }, notes)
+    }
+
+    /// Tells a note; it is lost if the queue is full or closed.
+    pub fn tell(&self, note: Note) {
+        if let Err(error) = self.queue.try_send(note) {
+            tracing::warn!("an event was not recorded: {error}");
+        }
+    }
+
+    /// Whether notes wait to be sent.
+    pub fn is_empty(&self) -> bool {
+        self.queue.capacity() == self.queue.max_capacity()
+    }
+}
+
+/// Sends notes as Events of `component` until every recorder is gone. What the
+/// server refuses is logged and let go.
+pub async fn send_events(
+    component: &'static str,
+    mut notes: mpsc::Receiver<Note>,
+    server: Arc<dyn Server>,
+    clock: Arc<dyn Clock>,
+) {
+    let mut correlator = Correlator::default();
+    let mut names = Names::default();
+    while let Some(note) = notes.recv().await {
+        let now = clock.now();
+        let (note, send) = correlator.correlate(note, now);
+        let key = match send {
+            Send::Nothing => continue,
+            Send::Create => create(component, &note, now, &mut names, &*server).await,
+            Send::Count { event, count } => {
+                let counted = patch_count(&note, &event, count, now);
+                match server.perform(&counted).await {
+                    Ok(_) => Some(event),
+                    // It has been cleaned away meanwhile.
+                    Err(WriteError::NotFound { .. }) => {
+                        create(component, &note, now, &mut names, &*server).await
+                    }
+                    Err(error) => {
+                        tracing::warn!("the count of an event was not recorded: {error}");
+                        Some(event)
+                    }
+                }
+            }
+        };
+        if let Some(key) = key {
+            correlator.sent(&note, key);
+        }
+    }
+}
+
+async fn create(
+    component: &str,
+    note: &Note,
+    now: Timestamp,
+    names: &mut Names,
+    server: &dyn Server,
+) -> Option<Key> {
+    // A name of the same moment may be taken by an earlier run.
+    for _ in 0..3 {
+        let key = names.next(note, now);
+        let write = Write {
+            object: ObjectRef::new(kind::EVENT, key.clone()),
+            subresource: None,
+            change: Change::Create(event(component, note, &key, now)),
+            version: None,
+            on_behalf_of: note.regarding.clone(),
+            reason: Reason::new("event", note.reason),
+        };
+        match server.perform(&write).await {
+            Ok(_) => return Some(key),
+            Err(WriteError::AlreadyExists { .. }) => {}
+            Err(error) => {
+                tracing::warn!("an event was not recorded: {error}");
+                return None;
+            }
+        }
+    }
+    None
+}
+
+/// Names of events: the object's, and the moment in hexadecimal nanoseconds,
+/// each later than the one before, also while the clock stands.
+#[derive(Debug, Default)]
+struct Names {
+    last: i128,
+}
+
+impl Names {
+    fn next(&mut self, note: &Note, now: Timestamp) -> Key {
+        self.last = now.as_nanosecond().max(self.last + 1);
+        let Key { namespace, name } = &note.regarding.key;
+        // Events about cluster-scoped objects are kept in `default`.
+        let namespace = if namespace.is_empty() { "default" } else { namespace };
+        Key::new(namespace, format!("{name}.{:x}", self.last))
+    }
+}
+
+fn event(component: &str, note: &Note, key: &Key, now: Timestamp) -> Value {
+    let regarding = &note.regarding;
+    let mut involved = json!({
+        "kind": regarding.kind.kind,
+        "apiVersion": regarding.kind.api_version(),
+        "name": &*regarding.key.name,
+        "uid": &*note.uid,
+        "resourceVersion": note.version.to_string(),
+    });
+    if let Some(namespace) = regarding.key.namespace() {
+        involved["namespace"] = namespace.into();
+    }
+    let time = seconds(now);
+    json!({
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": &*key.name, "namespace": &*key.namespace},
+        "involvedObject": involved,
+        "reason": note.reason,
+        "message": note.message,
+        "source": {"component": component},
+        "firstTimestamp": time,
+        "lastTimestamp": time,
+        "count": 1,
+        "type": note.severity.name(),
+        "eventTime": null,
+        "reportingComponent": component,
+        "reportingInstance": "",
+    })
+}
+
+fn patch_count(note: &Note, event: &Key, count: u32, now: Timestamp) -> Write {
+    let patch = json!({
+        "count": count,
+        "lastTimestamp": seconds(now),
+        "message": note.message,
+    });
+    Write {
+        object: ObjectRef::new(kind::EVENT, event.clone()),
+        subresource: None,
+        change: Change::Merge(patch),
+        version: None,
+        on_behalf_of: note.regarding.clone(),
+        reason: Reason::new("event", note.reason),
+    }
+}
+
+/// A time as the API writes it, in whole seconds.
+fn seconds(now: Timestamp) -> String {
+    now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}

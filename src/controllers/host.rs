@@ -1,0 +1,265 @@
+//! Runs the controllers: starts them when the mirror has seen everything once,
+//! shows how each is doing, and stops them.
+//!
+//! Each loop is a task of its own whose handle is kept; one that ends by itself
+//! shows as dead.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, join_all};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::cluster::write_path::WritePath;
+use crate::controllers::events::{self, Recorder};
+use crate::controllers::health::{Figures, Health, LoopState};
+use crate::controllers::persistent_volume::controller::{self, PersistentVolumeController};
+use crate::controllers::persistent_volume::host_path::{Directories, HostPath, Nfs};
+use crate::controllers::persistent_volume::plugin::BUILT_IN;
+use crate::controllers::protection::attributes_class::AttributesClassProtection;
+use crate::controllers::protection::claim::ClaimProtection;
+use crate::controllers::protection::volume::VolumeProtection;
+use crate::controllers::protection::{self};
+use crate::controllers::server::{ClusterServer, Server};
+use crate::controllers::work_loop::{self, LoopSettings, Reconciler, words};
+use crate::mirror::Mirror;
+use crate::model::clock::Clock;
+use crate::model::kind::{self, Kind};
+
+/// What must have been listed before a controller may decide anything: a claim
+/// whose volume has not been listed yet would be declared Lost.
+const NEEDED: [&Kind; 5] = [
+    kind::PERSISTENT_VOLUME,
+    kind::PERSISTENT_VOLUME_CLAIM,
+    kind::STORAGE_CLASS,
+    kind::POD,
+    kind::VOLUME_ATTRIBUTES_CLASS,
+];
+
+/// How the controllers run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Whether claims are provisioned at all.
+    pub dynamic_provisioning: bool,
+    /// Whether `kubernetes.io/host-path` provisions.
+    pub host_path_provisioning: bool,
+    /// How many claims and volumes are worked on at once.
+    pub parallel: usize,
+    /// How often all claims and volumes are looked at again.
+    pub resync: Duration,
+    /// The directories of the host-path provisioner.
+    pub directories: Directories,
+}
+
+impl Default for Options {
+    /// As the embedded cluster has it.
+    fn default() -> Self {
+        Self {
+            dynamic_provisioning: true,
+            host_path_provisioning: true,
+            parallel: 64,
+            resync: Duration::from_secs(15),
+            directories: Directories::default(),
+        }
+    }
+}
+
+/// One controller, for the console.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControllerStatus {
+    /// Its name as Kubernetes has it: `persistentvolume-binder-controller`.
+    pub name: &'static str,
+    /// In whose name it writes.
+    pub actor: &'static str,
+    pub figures: Figures,
+}
+
+/// The running controllers of one cluster. Dropping it stops them at once;
+/// [`Host::stop`] also waits until they have.
+#[derive(Debug)]
+pub struct Host {
+    loops: Vec<Running>,
+    recorder: Recorder,
+    stop: watch::Sender<bool>,
+}
+
+#[derive(Debug)]
+struct Running {
+    name: &'static str,
+    actor: &'static str,
+    health: Health,
+    task: JoinHandle<()>,
+}
+
+/// Starts all controllers on a cluster. Needs a runtime. They wait until the
+/// mirror is live for every kind they need.
+pub fn start(path: &WritePath, mirror: &Mirror, clock: &Arc<dyn Clock>, options: &Options) -> Host {
+    let server = |actor: &str| -> Arc<dyn Server> { Arc::new(ClusterServer::new(path, actor)) };
+    start_with(&server, mirror, clock, options)
+}
+
+/// The same, with any server behind each actor: for tests that fail writes.
+pub fn start_with(
+    server: &dyn Fn(&str) -> Arc<dyn Server>,
+    mirror: &Mirror,
+    clock: &Arc<dyn Clock>,
+    options: &Options,
+) -> Host {
+    let (stop, stopping) = watch::channel(false);
+    let (recorder, notes) = Recorder::new();
+    let mut host = Host { loops: Vec::new(), recorder: recorder.clone(), stop };
+    let starter = Starter { mirror, clock, options, stopping };
+
+    let binder = "persistent-volume-binder";
+    let health = Health::default();
+    let parts = controller::Parts {
+        server: server(binder),
+        mirror: mirror.clone(),
+        recorder,
+        clock: clock.clone(),
+        plugins: vec![
+            Arc::new(HostPath {
+                provisioning: options.host_path_provisioning,
+                directories: options.directories.clone(),
+            }),
+            Arc::new(Nfs),
+        ],
+        facts: BUILT_IN.to_vec(),
+        dynamic_provisioning: options.dynamic_provisioning,
+        health: health.clone(),
+    };
+    let name = "persistentvolume-binder-controller";
+    let controller = Arc::new(PersistentVolumeController::new(parts));
+    host.loops.push(starter.controller(name, binder, health, Some(options.resync), controller));
+
+    let component = "persistentvolume-controller";
+    let sending = events::send_events(component, notes, server(binder), clock.clone());
+    let health = Health::default();
+    health.change(|figures| figures.state = LoopState::Running);
+    host.loops.push(starter.task("event-recorder", binder, health, sending.boxed()));
+
+    let mut protect = |name, actor, make: &dyn Fn(protection::Parts) -> Arc<dyn Reconciler>| {
+        let health = Health::default();
+        let parts = protection::Parts {
+            server: server(actor),
+            mirror: mirror.clone(),
+            health: health.clone(),
+        };
+        host.loops.push(starter.controller(name, actor, health, None, make(parts)));
+    };
+    protect("persistentvolumeclaim-protection-controller", "pvc-protection-controller", &|parts| {
+        Arc::new(ClaimProtection::new(parts))
+    });
+    protect("persistentvolume-protection-controller", "pv-protection-controller", &|parts| {
+        Arc::new(VolumeProtection::new(parts))
+    });
+    let vac = "volumeattributesclass-protection-controller";
+    protect(vac, vac, &|parts| Arc::new(AttributesClassProtection::new(parts)));
+    host
+}
+
+struct Starter<'a> {
+    mirror: &'a Mirror,
+    clock: &'a Arc<dyn Clock>,
+    options: &'a Options,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Starter<'_> {
+    fn controller(
+        &self,
+        name: &'static str,
+        actor: &'static str,
+        health: Health,
+        resync: Option<Duration>,
+        reconciler: Arc<dyn Reconciler>,
+    ) -> Running {
+        let settings = LoopSettings { parallel: self.options.parallel.max(1), resync };
+        let (mirror, clock, figures) = (self.mirror.clone(), self.clock.clone(), health.clone());
+        let work = async move {
+            let changes = synced(&mirror).await;
+            work_loop::run(reconciler, changes, clock, figures, settings).await;
+        };
+        self.task(name, actor, health, work.boxed())
+    }
+
+    /// Spawns a task that ends when the host stops, and says so if it ends
+    /// before.
+    fn task(
+        &self,
+        name: &'static str,
+        actor: &'static str,
+        health: Health,
+        work: BoxFuture<'static, ()>,
+    ) -> Running {
+        let mut stopping = self.stopping.clone();
+        let figures = health.clone();
+        let task = tokio::spawn(async move {
+            let ended = tokio::select! {
+                ended = AssertUnwindSafe(work).catch_unwind() => ended,
+                _ = stopping.wait_for(|stop| *stop) => {
+                    figures.change(|figures| figures.state = LoopState::Stopped);
+                    return;
+                }
+            };
+            let why = match ended {
+                Ok(()) => "it ended by itself".to_owned(),
+                Err(panic) => format!("it panicked: {}", words(&*panic)),
+            };
+            tracing::error!("{name}: {why}");
+            figures.change(|figures| figures.state = LoopState::Dead { why });
+        });
+        Running { name, actor, health, task }
+    }
+}
+
+/// Waits until the mirror is live for all that is needed, and subscribes.
+async fn synced(mirror: &Mirror) -> crate::mirror::subscription::Subscription {
+    let mut changes = mirror.subscribe();
+    let live = |kind| mirror.freshness_of(kind).is_some_and(|fresh| fresh.is_complete());
+    while !NEEDED.iter().all(|kind| live(kind)) {
+        changes.changed().await;
+    }
+    // Subscribed anew: what was taken meanwhile counts as changed again.
+    mirror.subscribe()
+}
+
+impl Host {
+    /// How each controller is doing.
+    pub fn status(&self) -> Vec<ControllerStatus> {
+        let status = self.loops.iter().map(|running| ControllerStatus {
+            name: running.name,
+            actor: running.actor,
+            figures: running.health.figures(),
+        });
+        status.collect()
+    }
+
+    /// Whether no controller has anything to do now. Pauses show as timers of
+    /// the clock.
+    pub fn is_idle(&self) -> bool {
+        self.recorder.is_empty() && self.loops.iter().all(|running| running.health.is_idle())
+    }
+
+    /// Stops all controllers and waits until they have. Writes that are held
+    /// are withdrawn.
+    pub async fn stop(mut self) {
+        // All loops may have ended by themselves.
+        let _ = self.stop.send(true);
+        let tasks = std::mem::take(&mut self.loops).into_iter().map(|running| running.task);
+        for ended in join_all(tasks).await {
+            if let Err(error) = ended {
+                tracing::error!("a controller did not end well: {error}");
+            }
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.loops.iter().for_each(|running| running.task.abort());
+    }
+}

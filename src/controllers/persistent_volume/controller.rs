@@ -1,0 +1,493 @@
+//! The shell: takes in changes, decides, performs, tells.
+
+mod delete;
+mod provision;
+mod recycle;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::future::BoxFuture;
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::cluster::write_path::WriteError;
+use crate::controllers::events::{Note, Recorder};
+use crate::controllers::health::Health;
+use crate::controllers::holds::{Hold, HoldTable};
+use crate::controllers::persistent_volume::because::Because;
+use crate::controllers::persistent_volume::cache::Cache;
+use crate::controllers::persistent_volume::claim::decide_claim;
+use crate::controllers::persistent_volume::latency::Latency;
+use crate::controllers::persistent_volume::operations::Operations;
+use crate::controllers::persistent_volume::plugin::{PluginFacts, VolumePlugin};
+use crate::controllers::persistent_volume::verdict::{Live, Operation, Step, Verdict, View};
+use crate::controllers::persistent_volume::volume::decide_volume;
+use crate::controllers::server::Server;
+use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
+use crate::mirror::Mirror;
+use crate::model::claim::Claim;
+use crate::model::clock::Clock;
+use crate::model::kind;
+use crate::model::object::{Key, ObjectRef};
+use crate::model::row::Row;
+use crate::model::volume::Volume;
+use crate::model::write::Write;
+
+/// A pass has at most so many steps: more means that two rules disagree, and
+/// the loop must not follow them for ever.
+const STEPS_MAX: usize = 24;
+
+/// What the controller works with.
+pub struct Parts {
+    pub server: Arc<dyn Server>,
+    pub mirror: Mirror,
+    pub recorder: Recorder,
+    pub clock: Arc<dyn Clock>,
+    /// The plugins that can do something; all others are known by their facts.
+    pub plugins: Vec<Arc<dyn VolumePlugin>>,
+    /// What is known of every plugin.
+    pub facts: Vec<PluginFacts>,
+    pub dynamic_provisioning: bool,
+    pub health: Health,
+}
+
+/// The controller of persistent volumes and claims.
+pub struct PersistentVolumeController {
+    parts: Parts,
+    state: Mutex<State>,
+    holds: HoldTable,
+    operations: Operations,
+}
+
+#[derive(Default)]
+struct State {
+    cache: Cache,
+    latency: Latency,
+    /// Recycler pods whose end an operation waits for.
+    awaited_pods: HashMap<Key, mpsc::UnboundedSender<PodNews>>,
+}
+
+/// What an operation hears about its recycler pod.
+enum PodNews {
+    Changed,
+    Event(Key),
+}
+
+impl PersistentVolumeController {
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            parts,
+            state: Mutex::default(),
+            holds: HoldTable::default(),
+            operations: Operations::default(),
+        }
+    }
+
+    /// Since when claims are being provisioned and volumes deleted.
+    pub fn latency(&self) -> Latency {
+        self.lock().latency.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Decides what to do next about an object, and holds the volume that the
+    /// decision wants to write for a claim, so that no other bind takes it.
+    fn decide(
+        &self,
+        object: &ObjectRef,
+        live: &Live,
+        reserved: &mut Option<Hold>,
+    ) -> Result<Verdict, ObjectRef> {
+        let mut state = self.lock();
+        let verdict = self.holds.read(|holds| {
+            let view = View {
+                cache: &state.cache,
+                plugins: &self.parts.facts,
+                holds,
+                live,
+                dynamic_provisioning: self.parts.dynamic_provisioning,
+            };
+            if object.kind == kind::PERSISTENT_VOLUME_CLAIM {
+                decide_claim(&view, &object.key)
+            } else {
+                decide_volume(&view, &object.key.name)
+            }
+        });
+        self.time(&mut state.latency, object, &verdict);
+        drop(state);
+        if let Step::Write(write) = &verdict.step
+            && write.object != *object
+            && reserved.as_ref().is_none_or(|hold| *hold.object() != write.object)
+        {
+            *reserved = None;
+            let hold = self.holds.try_hold(&write.object, object);
+            *reserved = Some(hold.ok_or_else(|| write.object.clone())?);
+        }
+        Ok(verdict)
+    }
+
+    fn time(&self, latency: &mut Latency, object: &ObjectRef, verdict: &Verdict) {
+        let now = || self.parts.clock.now();
+        match &verdict.because {
+            Because::External { .. } | Because::Provision { .. } => {
+                latency.provisioning_requested(&object.key, now());
+            }
+            Because::Bound { .. } if verdict.step == Step::Rest => {
+                latency.provisioning_over(&object.key);
+            }
+            Because::DeletedByOthers | Because::Delete { .. } => {
+                latency.deletion_requested(&object.key.name, now());
+            }
+            _ => {}
+        }
+    }
+
+    /// One pass: decide and perform until nothing is left to do.
+    async fn pass(self: Arc<Self>, object: ObjectRef) -> Pass {
+        let mut live = Live::default();
+        let mut reserved = None;
+        // The gate gave its permit: what is decided now is to be done at once.
+        let mut permitted = false;
+        for _ in 0..STEPS_MAX {
+            let verdict = match self.decide(&object, &live, &mut reserved) {
+                Ok(verdict) => verdict,
+                Err(held) => return Pass::new(Outcome::Blocked(held)),
+            };
+            let (write, last) = match verdict.step {
+                Step::Write(write) => (write, false),
+                Step::LastWrite(write) => (write, true),
+                other => {
+                    if permitted {
+                        let why = verdict.because.to_string();
+                        self.parts.server.nothing_to_do(&object, &why);
+                        permitted = false;
+                    }
+                    self.tell(verdict.events);
+                    match self.without_write(other, &mut live).await {
+                        Some(pass) => return pass,
+                        None => continue,
+                    }
+                }
+            };
+            match self.perform(&write).await {
+                Ok(()) => {
+                    permitted = false;
+                    self.tell(verdict.events);
+                    if last {
+                        return Pass::done();
+                    }
+                }
+                Err(WriteError::DecideAgain { .. }) => {
+                    permitted = true;
+                    // What was read before the wait may have changed since.
+                    live = Live::default();
+                }
+                Err(WriteError::Conflict { .. }) => return Pass::new(Outcome::Outdated),
+                Err(error) => {
+                    if let Some(mut note) = verdict.if_refused {
+                        note.message.push_str(&words(&error));
+                        self.parts.recorder.tell(*note);
+                    }
+                    return Pass::new(Outcome::Failed(error.to_string()));
+                }
+            }
+        }
+        Pass::new(Outcome::Failed(format!("not settled after {STEPS_MAX} steps")))
+    }
+
+    /// A step that writes nothing; `None` if the pass goes on.
+    async fn without_write(self: &Arc<Self>, step: Step, live: &mut Live) -> Option<Pass> {
+        let mut pass = Pass::done();
+        match step {
+            Step::Rest | Step::Write(_) | Step::LastWrite(_) => {}
+            Step::Get(wanted) => match self.read(&wanted, live).await {
+                Ok(()) => return None,
+                Err(error) => pass.outcome = Outcome::Failed(error),
+            },
+            Step::Enqueue(claim) => {
+                pass.enqueue.push(ObjectRef::new(kind::PERSISTENT_VOLUME_CLAIM, claim));
+            }
+            Step::Run(operation) => pass.operation = self.start(operation),
+            Step::Refuse(error) => pass.outcome = Outcome::Failed(error),
+        }
+        Some(pass)
+    }
+
+    async fn read(&self, wanted: &ObjectRef, live: &mut Live) -> Result<(), String> {
+        let object = self.parts.server.get(wanted).await.map_err(|error| error.to_string())?;
+        let malformed = |error: crate::model::row::Malformed| error.to_string();
+        if wanted.kind == kind::PERSISTENT_VOLUME_CLAIM {
+            let row = object.map(|object| Claim::from_object(&object)).transpose();
+            live.claims.insert(wanted.key.clone(), row.map_err(malformed)?.map(Arc::new));
+        } else {
+            let row = object.map(|object| Volume::from_object(&object)).transpose();
+            live.volumes.insert(wanted.key.name.clone(), row.map_err(malformed)?.map(Arc::new));
+        }
+        Ok(())
+    }
+
+    /// Performs a write and takes in its answer.
+    async fn perform(&self, write: &Write) -> Result<(), WriteError> {
+        let answer = self.parts.server.perform(write).await?;
+        self.parts.health.wrote();
+        self.learn(write, &answer);
+        Ok(())
+    }
+
+    fn learn(&self, write: &Write, answer: &Value) {
+        let mut state = self.lock();
+        if write.object.kind == kind::PERSISTENT_VOLUME {
+            if let Ok(row) = Volume::from_object(answer) {
+                state.cache.learn_volume(row);
+            }
+        } else if write.object.kind == kind::PERSISTENT_VOLUME_CLAIM
+            && let Ok(row) = Claim::from_object(answer)
+        {
+            // The class that a claim got is not taken in: the watch brings it
+            // and starts the next pass.
+            state.cache.learn_claim(row);
+        }
+    }
+
+    fn tell(&self, notes: Vec<Note>) {
+        notes.into_iter().for_each(|note| self.parts.recorder.tell(note));
+    }
+
+    /// Starts an operation unless it runs or has to wait.
+    fn start(self: &Arc<Self>, operation: Operation) -> Option<BoxFuture<'static, Vec<ObjectRef>>> {
+        let name = operation.name();
+        if !self.operations.start(&name, self.parts.clock.now()) {
+            return None;
+        }
+        // Also when it panics or is dropped the operation must not stay running.
+        let running = Running { controller: self.clone(), name, succeeded: false };
+        Some(Box::pin(async move {
+            // The whole guard moves in here, not only the fields used below.
+            let mut running = running;
+            let controller = running.controller.clone();
+            let done = match operation {
+                Operation::Provision { claim, uid, class, plugin } => {
+                    controller.provision(&claim, &uid, &class, plugin).await
+                }
+                Operation::Delete { volume, uid, plugin } => {
+                    controller.delete(&volume, &uid, plugin).await
+                }
+                Operation::Recycle { volume, uid } => controller.recycle(&volume, &uid).await,
+            };
+            if let Err(error) = &done {
+                tracing::warn!("{}: {error}", running.name);
+                let now = controller.parts.clock.now();
+                controller.parts.health.failed(now, running.name.clone(), error.clone());
+            }
+            running.succeeded = done.is_ok();
+            Vec::new()
+        }))
+    }
+
+    fn plugin(&self, name: &str) -> Option<&Arc<dyn VolumePlugin>> {
+        self.parts.plugins.iter().find(|plugin| plugin.facts().name == name)
+    }
+
+    /// The volume as it is now, if it is still the one of this uid.
+    async fn live_volume(&self, object: &ObjectRef, uid: &str) -> Option<(Value, Volume)> {
+        let value = self.parts.server.get(object).await.ok()??;
+        let volume = Volume::from_object(&value).ok()?;
+        (*volume.meta.uid == *uid).then_some((value, volume))
+    }
+
+    /// Reads a volume, decides and writes until the decision is to rest. For
+    /// operations, which work on what the server has, not on the cache.
+    async fn settle_volume(
+        &self,
+        object: &ObjectRef,
+        uid: &str,
+        decide: &(dyn Fn(&Volume) -> Verdict + Sync),
+    ) -> Result<(), String> {
+        let mut permitted = false;
+        for _ in 0..STEPS_MAX {
+            let verdict = match self.live_volume(object, uid).await {
+                Some((_, volume)) => decide(&volume),
+                None => Verdict::rest(Because::Gone, super::verdict::Wake::Change),
+            };
+            let Step::Write(write) = verdict.step else {
+                if permitted {
+                    self.parts.server.nothing_to_do(object, &verdict.because.to_string());
+                }
+                return Ok(());
+            };
+            match self.perform(&write).await {
+                Ok(()) => {
+                    permitted = false;
+                    self.tell(verdict.events);
+                }
+                Err(WriteError::DecideAgain { .. }) => permitted = true,
+                Err(WriteError::Conflict { .. }) => {}
+                Err(error) => return Err(words(&error)),
+            }
+        }
+        Err(format!("not settled after {STEPS_MAX} steps"))
+    }
+
+    /// Holds a volume as soon as its own sync lets go of it.
+    async fn hold_volume(&self, object: &ObjectRef) -> Hold {
+        loop {
+            if let Some(hold) = self.holds.try_hold(object, object) {
+                return hold;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn take_in_volume(&self, state: &mut State, name: &str, queue: &mut Vec<ObjectRef>) {
+        let key = Key::cluster(name);
+        match self.parts.mirror.read(|tables| tables.volumes.get(&key).cloned()) {
+            Some(row) => {
+                if state.cache.put_volume(row) {
+                    queue.push(ObjectRef::new(kind::PERSISTENT_VOLUME, key));
+                }
+            }
+            None => {
+                let gone = state.cache.remove_volume(name);
+                state.latency.deletion_over(name);
+                // Its claim turns Lost at once.
+                if let Some(by) = gone.and_then(|gone| gone.claim_ref.clone()) {
+                    queue.push(ObjectRef::new(kind::PERSISTENT_VOLUME_CLAIM, by.key));
+                }
+            }
+        }
+    }
+
+    fn take_in_claim(&self, state: &mut State, key: Key, queue: &mut Vec<ObjectRef>) {
+        match self.parts.mirror.read(|tables| tables.claims.get(&key).cloned()) {
+            Some(row) => {
+                if state.cache.put_claim(row) {
+                    queue.push(ObjectRef::new(kind::PERSISTENT_VOLUME_CLAIM, key));
+                }
+            }
+            None => {
+                let gone = state.cache.remove_claim(&key);
+                state.latency.provisioning_over(&key);
+                let volume = |name| ObjectRef::new(kind::PERSISTENT_VOLUME, Key::cluster(name));
+                // Its volume is released at once, also one that was only
+                // reserved when the claim went.
+                let reserved: Vec<_> = state
+                    .cache
+                    .volumes()
+                    .of_claim(&key)
+                    .map(|row| volume(row.meta.key.name.clone()))
+                    .collect();
+                queue.extend(reserved);
+                let named = gone.map(|gone| gone.volume_name.clone());
+                queue.extend(named.filter(|name| !name.is_empty()).map(volume));
+            }
+        }
+    }
+
+    fn take_in_pod(&self, state: &mut State, key: Key) {
+        match self.parts.mirror.read(|tables| tables.pods.get(&key).cloned()) {
+            Some(row) => state.cache.put_pod(row),
+            None => state.cache.remove_pod(&key),
+        }
+        if let Some(waiting) = state.awaited_pods.get(&key) {
+            // An operation that has ended no longer listens.
+            let _ = waiting.send(PodNews::Changed);
+        }
+    }
+
+    /// Hands an Event about a recycler pod to the operation that waits for it.
+    fn take_in_event(&self, state: &State, key: &Key) {
+        if state.awaited_pods.is_empty() {
+            return;
+        }
+        let event = self.parts.mirror.read(|tables| tables.events.get(key).cloned());
+        let Some(event) = event.filter(|event| &*event.about.kind == kind::POD.kind) else {
+            return;
+        };
+        if let Some(waiting) = state.awaited_pods.get(&event.about.key) {
+            let _ = waiting.send(PodNews::Event(key.clone()));
+        }
+    }
+}
+
+impl Reconciler for PersistentVolumeController {
+    fn take_in(&self, changed: HashSet<ObjectRef>) -> Vec<ObjectRef> {
+        let mut changed: Vec<_> = changed.into_iter().collect();
+        // Volumes before claims: a new volume may be what a new claim needs.
+        changed.sort_by(|a, b| b.kind.cmp(a.kind).then_with(|| a.key.cmp(&b.key)));
+        changed.sort_by_key(|object| object.kind != kind::PERSISTENT_VOLUME);
+        let mut queue = Vec::new();
+        let mut state = self.lock();
+        for object in changed {
+            if object.kind == kind::PERSISTENT_VOLUME {
+                self.take_in_volume(&mut state, &object.key.name, &mut queue);
+            } else if object.kind == kind::PERSISTENT_VOLUME_CLAIM {
+                self.take_in_claim(&mut state, object.key, &mut queue);
+            } else if object.kind == kind::STORAGE_CLASS {
+                let name = object.key.name.clone();
+                match self.parts.mirror.read(|tables| tables.classes.get(&object.key).cloned()) {
+                    Some(row) => state.cache.put_class(row),
+                    None => state.cache.remove_class(&name),
+                }
+            } else if object.kind == kind::POD {
+                self.take_in_pod(&mut state, object.key);
+            } else if object.kind == kind::EVENT {
+                self.take_in_event(&state, &object.key);
+            }
+        }
+        queue
+    }
+
+    /// All claims, then all volumes; a claim that is Bound to a Bound volume
+    /// of its own included, since its partner may have changed.
+    fn everything(&self) -> Vec<ObjectRef> {
+        let state = self.lock();
+        let claims = state.cache.claims().map(|claim| claim.meta.key.clone());
+        let mut claims: Vec<_> =
+            claims.map(|key| ObjectRef::new(kind::PERSISTENT_VOLUME_CLAIM, key)).collect();
+        claims.sort();
+        let volumes = state.cache.volumes().iter();
+        claims.extend(
+            volumes.map(|row| ObjectRef::new(kind::PERSISTENT_VOLUME, row.meta.key.clone())),
+        );
+        claims
+    }
+
+    fn holds(&self) -> &HoldTable {
+        &self.holds
+    }
+
+    fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {
+        Box::pin(self.pass(object))
+    }
+}
+
+/// An operation that runs; its end is noted however it ends.
+struct Running {
+    controller: Arc<PersistentVolumeController>,
+    name: String,
+    succeeded: bool,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let now = self.controller.parts.clock.now();
+        self.controller.operations.finish(&self.name, self.succeeded, now);
+    }
+}
+
+/// What the server said, without our own words around it.
+fn words(error: &WriteError) -> String {
+    match error {
+        WriteError::Conflict { message, .. }
+        | WriteError::NotFound { message, .. }
+        | WriteError::AlreadyExists { message, .. } => message.clone(),
+        WriteError::Refused { status, .. } => status.message.clone(),
+        WriteError::DecideAgain { .. }
+        | WriteError::ReadOnly { .. }
+        | WriteError::TermEnded { .. }
+        | WriteError::Unknown { .. } => error.to_string(),
+    }
+}

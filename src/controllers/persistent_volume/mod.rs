@@ -1,0 +1,33 @@
+//! The PersistentVolume controller: binds claims to volumes, starts
+//! provisioning, reclaims what is left.
+//!
+//! ```text
+//! mirror, own answers -> cache -> decide_claim, decide_volume -> write | operation | event
+//! ```
+//!
+//! Upstream: `pkg/controller/volume/persistentvolume`. Each decision gives the
+//! next write only; its answer goes into the cache, and the decision is made
+//! again. So a pass that is stopped anywhere, by a crash, a conflict or a shut
+//! gate, goes on from what is there.
+//!
+//! Absent on purpose: expansion (its own controller), and any memory of a bind
+//! under way besides the objects themselves.
+
+pub mod because;
+pub mod cache;
+pub mod claim;
+pub mod controller;
+pub mod host_path;
+pub mod index;
+pub mod latency;
+pub mod plugin;
+pub mod verdict;
+pub mod volume;
+
+mod annotations;
+mod bind;
+mod migration;
+mod operations;
+mod provisioning;
+mod reclaim;
+mod recycler_pod;

@@ -1,0 +1,85 @@
+//! `kubernetes.io/pv-protection`: a volume stays while it is Bound.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use super::{Duty, Parts, Written, adding, duty, removing};
+use crate::controllers::holds::HoldTable;
+use crate::controllers::work_loop::{Pass, Reconciler};
+use crate::model::kind;
+use crate::model::object::{Key, ObjectRef};
+use crate::model::volume::{Volume, VolumePhase};
+use crate::model::write::Write;
+
+pub const FINALIZER: &str = "kubernetes.io/pv-protection";
+const RULE: &str = "VP";
+
+/// The write a volume's finalizer calls for.
+pub fn decide(volume: &Volume) -> Option<Write> {
+    match duty(&volume.meta, FINALIZER) {
+        Duty::Add => Some(adding(volume, FINALIZER, RULE)),
+        Duty::RemoveUnlessUsed if volume.phase != VolumePhase::Bound => {
+            Some(removing(volume, FINALIZER, RULE))
+        }
+        Duty::RemoveUnlessUsed | Duty::Nothing => None,
+    }
+}
+
+/// The controller.
+pub struct VolumeProtection {
+    parts: Parts,
+    holds: HoldTable,
+}
+
+impl VolumeProtection {
+    pub fn new(parts: Parts) -> Self {
+        Self { parts, holds: HoldTable::default() }
+    }
+
+    fn decide(&self, key: &Key) -> Option<Write> {
+        self.parts.mirror.read(|tables| tables.volumes.get(key).and_then(|row| decide(row)))
+    }
+
+    async fn pass(&self, object: ObjectRef) -> Pass {
+        let mut permitted = false;
+        loop {
+            let Some(write) = self.decide(&object.key) else {
+                if permitted {
+                    self.parts.server.nothing_to_do(&object, "its finalizer is right as it is");
+                }
+                return Pass::done();
+            };
+            match self.parts.perform(&write).await {
+                (Written::Ended(pass), answer) => {
+                    self.parts.learn::<Volume>(answer);
+                    return pass;
+                }
+                (Written::Again, _) => permitted = true,
+            }
+        }
+    }
+}
+
+impl Reconciler for VolumeProtection {
+    fn take_in(&self, changed: HashSet<ObjectRef>) -> Vec<ObjectRef> {
+        let volumes = changed.into_iter().filter(|object| object.kind == kind::PERSISTENT_VOLUME);
+        let mut called_for: Vec<_> =
+            volumes.filter(|object| self.decide(&object.key).is_some()).collect();
+        called_for.sort();
+        called_for
+    }
+
+    fn everything(&self) -> Vec<ObjectRef> {
+        Vec::new()
+    }
+
+    fn holds(&self) -> &HoldTable {
+        &self.holds
+    }
+
+    fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {
+        Box::pin(async move { self.pass(object).await })
+    }
+}

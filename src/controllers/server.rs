@@ -1,0 +1,88 @@
+//! The cluster as controllers reach it: reads, and writes with their reason.
+//!
+//! A trait, so that decisions and operations can be tried against a table of
+//! objects and with any refusal in between.
+
+use futures::future::BoxFuture;
+use http::Request;
+use serde_json::Value;
+
+use crate::cluster::write_path::step_gate::StepGate;
+use crate::cluster::write_path::{WriteError, WritePath, perform};
+use crate::model::kind;
+use crate::model::object::ObjectRef;
+use crate::model::write::{Actor, Write};
+
+/// A read that gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("reading `{object}` failed: {message}")]
+pub struct ReadError {
+    pub object: String,
+    pub message: String,
+}
+
+/// The cluster as one actor sees it.
+pub trait Server: Send + Sync {
+    /// The object as it is now; `None` if there is none.
+    fn get<'a>(&'a self, object: &'a ObjectRef) -> BoxFuture<'a, Result<Option<Value>, ReadError>>;
+
+    /// All pods of a namespace.
+    fn list_pods<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Result<Vec<Value>, ReadError>>;
+
+    /// Performs a write; it may be held, and then has to be decided again.
+    fn perform<'a>(&'a self, write: &'a Write) -> BoxFuture<'a, Result<Value, WriteError>>;
+
+    /// Says that a write that was to be decided again is not called for.
+    fn nothing_to_do(&self, on_behalf_of: &ObjectRef, why: &str);
+}
+
+/// A cluster behind its write path.
+pub struct ClusterServer {
+    client: kube::Client,
+    gate: StepGate,
+    actor: Actor,
+}
+
+impl ClusterServer {
+    /// The cluster as this actor sees it. Needs a runtime.
+    pub fn new(path: &WritePath, actor: &str) -> Self {
+        let actor = Actor(actor.to_owned());
+        Self { client: path.client(actor.clone()), gate: path.gate().clone(), actor }
+    }
+
+    async fn read(&self, path: &str, object: &str) -> Result<Option<Value>, ReadError> {
+        let failed = |message: String| ReadError { object: object.to_owned(), message };
+        let request = Request::get(path).body(Vec::new()).map_err(|e| failed(e.to_string()))?;
+        match self.client.request(request).await {
+            Ok(value) => Ok(Some(value)),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(error) => Err(failed(error.to_string())),
+        }
+    }
+}
+
+impl Server for ClusterServer {
+    fn get<'a>(&'a self, object: &'a ObjectRef) -> BoxFuture<'a, Result<Option<Value>, ReadError>> {
+        Box::pin(async move { self.read(&object.path(), &object.to_string()).await })
+    }
+
+    fn list_pods<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Result<Vec<Value>, ReadError>> {
+        Box::pin(async move {
+            let path = kind::POD.collection_path(Some(namespace));
+            let list = self.read(&path, &format!("pods of {namespace}")).await?;
+            let items = list.and_then(|mut list| match list["items"].take() {
+                Value::Array(items) => Some(items),
+                _ => None,
+            });
+            Ok(items.unwrap_or_default())
+        })
+    }
+
+    fn perform<'a>(&'a self, write: &'a Write) -> BoxFuture<'a, Result<Value, WriteError>> {
+        Box::pin(perform(&self.client, write))
+    }
+
+    fn nothing_to_do(&self, on_behalf_of: &ObjectRef, why: &str) {
+        self.gate.nothing_to_do(&self.actor, on_behalf_of, why);
+    }
+}

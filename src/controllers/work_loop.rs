@@ -1,0 +1,272 @@
+//! The loop of one controller: what changed is looked at, many objects at a
+//! time, each by one pass at a time.
+//!
+//! ```text
+//! changes, resync, pauses -> queue -> passes (bounded) -> done | failed: pause | blocked: parked
+//! ```
+//!
+//! Everything runs in the loop's own task: nothing is spawned and forgotten,
+//! and dropping the loop drops what it has under way, held writes included.
+
+use std::any::Any;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use futures::{FutureExt, future};
+
+use crate::controllers::health::{Health, LoopState};
+use crate::controllers::holds::{Hold, HoldTable};
+use crate::mirror::subscription::Subscription;
+use crate::model::clock::{Clock, TimerUse};
+use crate::model::object::ObjectRef;
+
+/// The pause after an object's first failure; it doubles with each more.
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+const PAUSE_MAX: Duration = Duration::from_secs(1000);
+/// So many turns, then other tasks get theirs: the loop may have work without
+/// end that never waits.
+const TURNS: usize = 64;
+
+/// What became of one pass over an object.
+pub struct Pass {
+    pub outcome: Outcome,
+    /// Objects to look at now.
+    pub enqueue: Vec<ObjectRef>,
+    /// Work to go on beside the passes; gives objects to look at when it ends.
+    pub operation: Option<BoxFuture<'static, Vec<ObjectRef>>>,
+}
+
+/// How a pass ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Done,
+    /// To be tried again after a pause.
+    Failed(String),
+    /// As failed, but nothing to worry people with: a conflict, decided afresh.
+    Outdated,
+    /// To be tried again when this object is let go.
+    Blocked(ObjectRef),
+}
+
+impl Pass {
+    pub fn new(outcome: Outcome) -> Self {
+        Self { outcome, enqueue: Vec::new(), operation: None }
+    }
+
+    pub fn done() -> Self {
+        Self::new(Outcome::Done)
+    }
+}
+
+/// A controller as its loop sees it.
+pub trait Reconciler: Send + Sync {
+    /// Takes in what changed; the objects to look at, in order.
+    fn take_in(&self, changed: HashSet<ObjectRef>) -> Vec<ObjectRef>;
+
+    /// Everything there is to look at, for a resync.
+    fn everything(&self) -> Vec<ObjectRef>;
+
+    /// What it works on.
+    fn holds(&self) -> &HoldTable;
+
+    /// Looks at one object and does what is called for.
+    fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass>;
+}
+
+/// How a loop runs.
+#[derive(Clone)]
+pub struct LoopSettings {
+    /// How many objects are worked on at once.
+    pub parallel: usize,
+    /// How often everything is looked at again.
+    pub resync: Option<Duration>,
+}
+
+/// Runs a controller until dropped.
+pub async fn run(
+    reconciler: Arc<dyn Reconciler>,
+    mut changes: Subscription,
+    clock: Arc<dyn Clock>,
+    health: Health,
+    settings: LoopSettings,
+) {
+    health.change(|figures| figures.state = LoopState::Running);
+    let mut work = WorkLoop::new(reconciler, clock.clone(), health, settings.parallel);
+    let next_resync = || match settings.resync {
+        Some(period) => clock.sleep(period, TimerUse::Housekeeping),
+        None => future::pending().boxed(),
+    };
+    let mut resync = next_resync();
+    let mut turns = 0;
+    loop {
+        work.start();
+        work.report();
+        tokio::select! {
+            biased;
+            changed = changes.changed() => work.take_in(changed),
+            Some((object, pass, hold)) = work.passes.next() => work.finish(object, pass, hold),
+            Some(objects) = work.operations.next() => work.enqueue(objects),
+            Some(object) = work.pauses.next() => work.enqueue([object]),
+            () = &mut resync => {
+                work.enqueue(work.reconciler.everything());
+                resync = next_resync();
+            }
+        }
+        turns += 1;
+        if turns % TURNS == 0 {
+            work.report();
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+type Finished = (ObjectRef, Pass, Hold);
+
+struct WorkLoop {
+    reconciler: Arc<dyn Reconciler>,
+    clock: Arc<dyn Clock>,
+    health: Health,
+    parallel: usize,
+    /// Invariant: `queued` names exactly what is in `queue`.
+    queue: VecDeque<ObjectRef>,
+    queued: HashSet<ObjectRef>,
+    /// Objects that wait until another, or their own pass, is let go.
+    parked: HashMap<ObjectRef, Vec<ObjectRef>>,
+    failures: HashMap<ObjectRef, u32>,
+    passes: FuturesUnordered<BoxFuture<'static, Finished>>,
+    operations: FuturesUnordered<BoxFuture<'static, Vec<ObjectRef>>>,
+    pauses: FuturesUnordered<BoxFuture<'static, ObjectRef>>,
+}
+
+impl WorkLoop {
+    fn new(
+        reconciler: Arc<dyn Reconciler>,
+        clock: Arc<dyn Clock>,
+        health: Health,
+        parallel: usize,
+    ) -> Self {
+        Self {
+            reconciler,
+            clock,
+            health,
+            parallel,
+            queue: VecDeque::new(),
+            queued: HashSet::new(),
+            parked: HashMap::new(),
+            failures: HashMap::new(),
+            passes: FuturesUnordered::new(),
+            operations: FuturesUnordered::new(),
+            pauses: FuturesUnordered::new(),
+        }
+    }
+
+    fn take_in(&mut self, changed: HashSet<ObjectRef>) {
+        let objects = self.reconciler.take_in(changed);
+        self.enqueue(objects);
+    }
+
+    fn enqueue(&mut self, objects: impl IntoIterator<Item = ObjectRef>) {
+        for object in objects {
+            if self.queued.insert(object.clone()) {
+                self.queue.push_back(object);
+            }
+        }
+    }
+
+    /// Starts as many passes as there is room for.
+    fn start(&mut self) {
+        for freed in self.reconciler.holds().take_freed() {
+            let parked = self.parked.remove(&freed);
+            self.enqueue(parked.into_iter().flatten());
+        }
+        while self.passes.len() < self.parallel
+            && let Some(object) = self.queue.pop_front()
+        {
+            self.queued.remove(&object);
+            let Some(hold) = self.reconciler.holds().try_hold(&object, &object) else {
+                self.park(object.clone(), object);
+                continue;
+            };
+            let pass = AssertUnwindSafe(self.reconciler.clone().reconcile(object.clone()));
+            self.passes.push(Box::pin(async move {
+                let pass = pass.catch_unwind().await;
+                (object, pass.unwrap_or_else(|panic| failed(&*panic)), hold)
+            }));
+        }
+    }
+
+    fn park(&mut self, object: ObjectRef, until_free: ObjectRef) {
+        let parked = self.parked.entry(until_free).or_default();
+        if !parked.contains(&object) {
+            parked.push(object);
+        }
+    }
+
+    fn finish(&mut self, object: ObjectRef, pass: Pass, hold: Hold) {
+        match pass.outcome {
+            Outcome::Done => {
+                self.failures.remove(&object);
+            }
+            Outcome::Failed(error) => {
+                tracing::warn!("{object}: {error}");
+                self.health.failed(self.clock.now(), object.to_string(), error);
+                self.pause(object);
+            }
+            Outcome::Outdated => self.pause(object),
+            Outcome::Blocked(by) => {
+                // It may have been let go in the meantime.
+                if self.reconciler.holds().read(|holds| holds.holder(&by).is_none()) {
+                    self.enqueue([object]);
+                } else {
+                    self.park(object, by);
+                }
+            }
+        }
+        drop(hold);
+        self.enqueue(pass.enqueue);
+        if let Some(operation) = pass.operation {
+            let operation = AssertUnwindSafe(operation).catch_unwind();
+            self.operations.push(Box::pin(operation.map(|ended| {
+                ended.unwrap_or_else(|panic| {
+                    tracing::error!("an operation panicked: {}", words(&*panic));
+                    Vec::new()
+                })
+            })));
+        }
+        self.health.change(|figures| figures.passes += 1);
+    }
+
+    fn pause(&mut self, object: ObjectRef) {
+        let failures = self.failures.entry(object.clone()).or_default();
+        let pause = PAUSE_MIN.saturating_mul(1_u32.checked_shl(*failures).unwrap_or(u32::MAX));
+        *failures = (*failures + 1).min(31);
+        let pause = self.clock.sleep(pause.min(PAUSE_MAX), TimerUse::Work);
+        self.pauses.push(Box::pin(pause.map(|()| object)));
+    }
+
+    fn report(&self) {
+        self.health.change(|figures| {
+            figures.queued = self.queue.len();
+            figures.in_flight = self.passes.len();
+            figures.operations = self.operations.len();
+            figures.paused = self.pauses.len();
+        });
+    }
+}
+
+fn failed(panic: &(dyn Any + Send)) -> Pass {
+    Pass::new(Outcome::Failed(format!("panicked: {}", words(panic))))
+}
+
+/// What a panic said.
+pub fn words(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no words")
+}
