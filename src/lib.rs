@@ -21,4 +21,5 @@ pub mod log;
 pub mod mirror;
 pub mod model;
 pub mod scenario;
+pub mod session;
 pub mod ui;

@@ -1,0 +1,275 @@
+//! One cluster, opened: its write path, its mirror, and for an embedded one the
+//! cluster itself with its hosted controllers.
+//!
+//! The console, `serve`, scenarios and tests all work on a [`Session`]; what
+//! kind of cluster is behind it shows only in [`Session::demo`].
+//!
+//! ```text
+//! base ─> write path ─> one client per actor
+//!              │               ├─> mirror (watch loops)
+//!              │               └─> controllers ─> perform
+//!              └─ step gate ─> clock stands while it is shut
+//! ```
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::task::AbortHandle;
+
+use crate::cluster::Base;
+use crate::cluster::clock::RunningClock;
+use crate::cluster::connect::Connection;
+use crate::cluster::embedded::status::ApiError;
+use crate::cluster::embedded::{Embedded, Options};
+use crate::cluster::permissions::Permissions;
+use crate::cluster::write_path::WritePath;
+use crate::cluster::write_path::read_only::Access;
+use crate::cluster::write_path::step_gate::{Mode, StepGate};
+use crate::mirror::Mirror;
+use crate::mirror::watch::{WatchOptions, Watching};
+use crate::model::clock::Clock;
+use crate::model::write::Actor;
+
+/// Who reads and writes for the person at the screen.
+pub const CONSOLE: &str = "pvdeck";
+
+/// The nodes of every new embedded cluster.
+pub const NODES: [&str; 2] = ["node-1", "node-2"];
+
+/// One cluster, opened. Everything it runs stops when it is dropped.
+#[derive(Debug)]
+pub struct Session {
+    /// The context's name, or the demo's.
+    pub name: String,
+    /// The server's address; empty for a cluster in this process.
+    pub server: String,
+    pub path: WritePath,
+    pub mirror: Mirror,
+    pub permissions: Permissions,
+    /// The cluster itself, if it is in this process.
+    pub demo: Option<Demo>,
+    watching: Watching,
+    clock_follows_gate: Option<AbortHandle>,
+}
+
+/// A cluster in this process.
+#[derive(Debug)]
+pub struct Demo {
+    pub embedded: Embedded,
+    /// Its clock, where that runs by itself: none in tests.
+    pub clock: Option<RunningClock>,
+}
+
+/// How an embedded cluster is opened.
+#[derive(Debug, Clone)]
+pub struct EmbeddedOptions {
+    pub name: String,
+    pub access: Access,
+}
+
+impl Default for EmbeddedOptions {
+    fn default() -> Self {
+        Self { name: "demo".into(), access: Access::writable() }
+    }
+}
+
+impl Session {
+    /// A new embedded cluster on real time, which stands while the gate is
+    /// shut. Call inside a runtime.
+    pub fn embedded(options: EmbeddedOptions) -> Result<Self, ApiError> {
+        let clock = RunningClock::new();
+        let mut session = Self::embedded_on(Arc::new(clock.clone()), options)?;
+        session.clock_follows_gate = Some(
+            tokio::spawn(stand_while_shut(session.path.gate().clone(), clock.clone()))
+                .abort_handle(),
+        );
+        if let Some(demo) = &mut session.demo {
+            demo.clock = Some(clock);
+        }
+        Ok(session)
+    }
+
+    /// A new embedded cluster on a clock of the caller's. Call inside a runtime.
+    pub fn embedded_on(clock: Arc<dyn Clock>, options: EmbeddedOptions) -> Result<Self, ApiError> {
+        let embedded = Embedded::new(Options::new(clock.clone()));
+        embedded.import(NODES.map(node).into(), "kubelet")?;
+        let base = embedded.base();
+        Ok(Self::over(base, clock, embedded, options))
+    }
+
+    /// An embedded cluster behind layers of the caller's, such as faults.
+    pub fn over(
+        base: Base,
+        clock: Arc<dyn Clock>,
+        embedded: Embedded,
+        options: EmbeddedOptions,
+    ) -> Self {
+        let EmbeddedOptions { name, access } = options;
+        let path = WritePath::new(base, "default", clock, access);
+        let mut session = Self::open(name, String::new(), path, WatchOptions::default());
+        session.demo = Some(Demo { embedded, clock: None });
+        session
+    }
+
+    /// A live cluster. No controller is hosted on it.
+    pub fn live(connection: Connection, access: Access, namespace: Option<String>) -> Self {
+        let Connection { context, server, default_namespace, base } = connection;
+        let path = WritePath::new(base, default_namespace, Arc::new(RunningClock::new()), access);
+        let options =
+            WatchOptions { namespace, heartbeat: true, seed: u64::from(std::process::id()) };
+        Self::open(context, server, path, options)
+    }
+
+    fn open(name: String, server: String, path: WritePath, options: WatchOptions) -> Self {
+        let mirror = Mirror::default();
+        let client = path.client(Actor(CONSOLE.into()));
+        let watching = Watching::start(&mirror, client.clone(), path.clock().clone(), &options);
+        Self {
+            name,
+            server,
+            mirror,
+            permissions: Permissions::new(client),
+            demo: None,
+            watching,
+            clock_follows_gate: None,
+            path,
+        }
+    }
+
+    /// Lists everything again, at once.
+    pub fn list_again(&self) {
+        self.watching.list_again();
+    }
+
+    /// Whether the cluster is outside this process.
+    pub fn is_live(&self) -> bool {
+        self.demo.is_none()
+    }
+
+    /// One step of a paused demo: the first held write passes or, if none is
+    /// held, time moves on to the next timer.
+    pub fn step(&self) -> Stepped {
+        if self.path.gate().pass_one() {
+            return Stepped::Write;
+        }
+        let clock = self.demo.as_ref().and_then(|demo| demo.clock.as_ref());
+        match clock.and_then(RunningClock::jump) {
+            Some(by) => Stepped::Time(by),
+            None => Stepped::Nothing,
+        }
+    }
+}
+
+/// What one step did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stepped {
+    /// A held write was let pass.
+    Write,
+    /// Nothing was held; the clock moved on by this.
+    Time(jiff::SignedDuration),
+    /// Nothing was held and no timer waits, or the clock runs.
+    Nothing,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(task) = &self.clock_follows_gate {
+            task.abort();
+        }
+    }
+}
+
+/// Keeps the clock still while every write waits, so that no timeout runs out
+/// while someone reads.
+async fn stand_while_shut(gate: StepGate, clock: RunningClock) {
+    let mut changes = gate.changes();
+    loop {
+        match gate.mode() {
+            Mode::Shut { permits: 0 } if !clock.is_standing() => clock.stand(),
+            Mode::Shut { permits: 0 } => {}
+            Mode::Open | Mode::Until(_) | Mode::Shut { .. } if clock.is_standing() => clock.run(),
+            Mode::Open | Mode::Until(_) | Mode::Shut { .. } => {}
+        }
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A node that is Ready, as its kubelet would report it.
+fn node(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
+        "spec": {},
+        "status": {
+            "capacity": {"cpu": "4", "memory": "8Gi", "pods": "110"},
+            "allocatable": {"cpu": "4", "memory": "8Gi", "pods": "110"},
+            "conditions": [
+                {"type": "Ready", "status": "True", "reason": "KubeletReady",
+                 "message": "kubelet is posting ready status"},
+            ],
+            "nodeInfo": {"kubeletVersion": "v1.36.0", "operatingSystem": "linux", "architecture": "amd64"},
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::clock::ManualClock;
+    use crate::cluster::write_path::{perform, perform_as_shown};
+    use crate::model::kind;
+    use crate::model::object::{Key, ObjectRef};
+    use crate::model::write::{Change, Reason, Write};
+
+    fn class(name: &str) -> Write {
+        let object = ObjectRef::new(kind::STORAGE_CLASS, Key::cluster(name));
+        let body = json!({
+            "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+            "metadata": {"name": name}, "provisioner": "kubernetes.io/no-provisioner",
+        });
+        Write {
+            object: object.clone(),
+            subresource: None,
+            change: Change::Create(body),
+            version: None,
+            on_behalf_of: object,
+            reason: Reason::new("test", "a class"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_shows_in_the_mirror_and_names_its_actor_in_the_history() {
+        let clock = ManualClock::new(jiff::Timestamp::from_second(1_800_000_000).expect("a time"));
+        let session = Session::embedded_on(Arc::new(clock.clone()), EmbeddedOptions::default())
+            .expect("opens");
+        let client = session.path.client(Actor("admin".into()));
+        perform(&client, &class("manual")).await.expect("created");
+        clock.idle().await;
+        let seen = session.mirror.read(|t| t.classes.get(&Key::cluster("manual")).cloned());
+        assert!(seen.is_some());
+        assert_eq!(session.mirror.read(|tables| tables.nodes.len()), NODES.len());
+        let embedded = &session.demo.as_ref().expect("a demo").embedded;
+        let commit = embedded.commits_after(embedded.revision() - 1).pop().expect("a commit");
+        let said = format!("{commit:?}");
+        assert!(said.contains("admin") && said.contains("a class"), "{said}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_stands_while_the_gate_is_shut_and_steps_move_it() {
+        let session = Session::embedded(EmbeddedOptions::default()).expect("opens");
+        let clock = session.path.clock().clone();
+        session.path.gate().shut();
+        tokio::task::yield_now().await;
+        let stood = clock.now();
+        let client = session.path.client(Actor("admin".into()));
+        let write = tokio::spawn(async move { perform_as_shown(&client, &class("a")).await });
+        crate::cluster::clock::ManualClock::new(stood).idle().await;
+        assert_eq!(session.step(), Stepped::Write);
+        write.await.expect("joined").expect("created");
+        assert_eq!(clock.now(), stood);
+        assert!(matches!(session.step(), Stepped::Time(_)), "watches have timers");
+        assert!(clock.now() > stood);
+    }
+}
