@@ -21,6 +21,7 @@ pub mod kinds;
 pub mod schema;
 pub mod status;
 pub mod store;
+pub mod validation;
 
 mod bootstrap;
 mod discovery;

@@ -3,10 +3,11 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::json::{entries, fill, text};
+use super::json::{entries, fill, is_set, is_true, text};
 use super::table::{AGE, NAME, age, column, name};
 use crate::cluster::embedded::kind::{Column, SelectableField, ServedKind, Traits};
 use crate::cluster::embedded::status::FieldErrors;
+use crate::cluster::embedded::validation::{immutable, metadata, names, too_long};
 use crate::model::kind;
 
 /// ConfigMaps as they are served.
@@ -68,12 +69,100 @@ const SECRET_COLUMNS: &[Column] = &[
     AGE,
 ];
 
-fn validate_config_map(_: &Value, _: &mut FieldErrors) {}
-fn validate_config_map_update(_: &Value, _: &Value, _: Option<&str>, _: &mut FieldErrors) {}
-fn validate_secret(_: &Value, _: &mut FieldErrors) {}
-fn validate_secret_update(_: &Value, _: &Value, _: Option<&str>, _: &mut FieldErrors) {}
-fn validate_service_account(_: &Value, _: &mut FieldErrors) {}
-fn validate_service_account_update(_: &Value, _: &Value, _: Option<&str>, _: &mut FieldErrors) {}
+/// Bytes of all entries together.
+const DATA_MAX: usize = 1 << 20;
+
+fn validate_config_map(object: &Value, errors: &mut FieldErrors) {
+    metadata::validate(object, kind::CONFIG_MAP, names::subdomain, errors);
+    let in_both: Vec<_> = entries(object, "/data")
+        .filter(|(key, _)| is_set(object, "/binaryData") && object["binaryData"].get(key).is_some())
+        .map(|(key, _)| key)
+        .collect();
+    for key in in_both {
+        let detail = "duplicate of key present in data";
+        errors.invalid(format!("data[{key}]"), key.as_str(), detail);
+    }
+    data(object, &["data", "binaryData"], errors);
+}
+
+fn data(object: &Value, fields: &[&str], errors: &mut FieldErrors) {
+    let mut size = 0;
+    for field in fields {
+        for (key, value) in entries(object, &format!("/{field}")) {
+            for wrong in names::config_key(key) {
+                errors.invalid(format!("{field}[{key}]"), key.as_str(), wrong);
+            }
+            size += value.as_str().map_or(0, str::len);
+        }
+    }
+    if size > DATA_MAX {
+        too_long(fields.first().copied().unwrap_or_default(), DATA_MAX, errors);
+    }
+}
+
+/// What is marked immutable stays as it is, the mark included.
+fn stays(object: &Value, old: &Value, fields: &[&str], errors: &mut FieldErrors) {
+    const WHY: &str = "field is immutable when `immutable` is set";
+    if !is_true(old, "/immutable") {
+        return;
+    }
+    if !is_true(object, "/immutable") {
+        errors.forbidden("immutable", WHY);
+    }
+    for field in fields {
+        if object.get(*field) != old.get(*field) {
+            errors.forbidden(*field, WHY);
+        }
+    }
+}
+
+fn validate_config_map_update(
+    object: &Value,
+    old: &Value,
+    _: Option<&str>,
+    errors: &mut FieldErrors,
+) {
+    metadata::validate_update(object, old, errors);
+    stays(object, old, &["data", "binaryData"], errors);
+    validate_config_map(object, errors);
+}
+
+fn validate_secret(object: &Value, errors: &mut FieldErrors) {
+    metadata::validate(object, kind::SECRET, names::subdomain, errors);
+    data(object, &["data"], errors);
+    let needed: &[&str] = match text(object, "/type") {
+        "kubernetes.io/tls" => &["tls.crt", "tls.key"],
+        "kubernetes.io/dockerconfigjson" => &[".dockerconfigjson"],
+        "kubernetes.io/ssh-auth" => &["ssh-privatekey"],
+        _ => &[],
+    };
+    for key in needed {
+        if object.get("data").and_then(|data| data.get(*key)).is_none() {
+            errors.required(format!("data[{key}]"), "");
+        }
+    }
+}
+
+fn validate_secret_update(object: &Value, old: &Value, _: Option<&str>, errors: &mut FieldErrors) {
+    metadata::validate_update(object, old, errors);
+    immutable("type", object.get("type"), old.get("type"), errors);
+    stays(object, old, &["data"], errors);
+    validate_secret(object, errors);
+}
+
+fn validate_service_account(object: &Value, errors: &mut FieldErrors) {
+    metadata::validate(object, kind::SERVICE_ACCOUNT, names::subdomain, errors);
+}
+
+fn validate_service_account_update(
+    object: &Value,
+    old: &Value,
+    _: Option<&str>,
+    errors: &mut FieldErrors,
+) {
+    metadata::validate_update(object, old, errors);
+    validate_service_account(object, errors);
+}
 
 /// Entries given in the clear move, encoded, into `data`.
 fn prepare_secret(object: &mut Value, _: Option<&Value>, _: Option<&str>, _: Timestamp) {

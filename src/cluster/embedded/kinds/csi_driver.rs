@@ -5,8 +5,10 @@ use serde_json::{Value, json};
 
 use super::json::{child, fill, integer, is_set, is_true, list, text};
 use super::table::{AGE, NAME, age, column, name, or, typed};
+use super::volume_source::driver_name;
 use crate::cluster::embedded::kind::{Column, ServedKind, Traits};
 use crate::cluster::embedded::status::FieldErrors;
+use crate::cluster::embedded::validation::{duplicate, immutable, metadata, names};
 use crate::model::kind;
 
 /// CSIDrivers as they are served.
@@ -83,6 +85,72 @@ fn prepare(object: &mut Value, old: Option<&Value>, _: Option<&str>, _: Timestam
     }
 }
 
-fn validate(_: &Value, _: &mut FieldErrors) {}
+fn validate(object: &Value, errors: &mut FieldErrors) {
+    metadata::validate(object, kind::CSI_DRIVER, names::subdomain, errors);
+    driver_name(text(object, "/metadata/name"), "metadata.name", errors);
+    for flag in ["attachRequired", "podInfoOnMount", "storageCapacity"] {
+        if !is_set(object, &format!("/spec/{flag}")) {
+            errors.required(format!("spec.{flag}"), "");
+        }
+    }
+    let policy = text(object, "/spec/fsGroupPolicy");
+    if !matches!(policy, "" | "ReadWriteOnceWithFSType" | "File" | "None") {
+        let supported = &["File", "None", "ReadWriteOnceWithFSType"];
+        errors.not_supported("spec.fsGroupPolicy", policy, supported);
+    }
+    token_requests(object, errors);
+    for mode in list(object, "/spec/volumeLifecycleModes") {
+        if !matches!(mode.as_str(), Some("Persistent" | "Ephemeral")) {
+            let supported = &["Ephemeral", "Persistent"];
+            errors.not_supported("spec.volumeLifecycleModes", mode.clone(), supported);
+        }
+    }
+    let period = object.pointer("/spec/nodeAllocatableUpdatePeriodSeconds").and_then(Value::as_i64);
+    if let Some(period) = period.filter(|period| *period < 10) {
+        let detail = "must be greater than or equal to 10 seconds";
+        errors.invalid("spec.nodeAllocatableUpdatePeriodSeconds", period, detail);
+    }
+    if is_true(object, "/spec/serviceAccountTokenInSecrets")
+        && list(object, "/spec/tokenRequests").is_empty()
+    {
+        let detail = "must be unset if spec.tokenRequests is empty";
+        errors.invalid("spec.serviceAccountTokenInSecrets", true, detail);
+    }
+}
 
-fn validate_update(_: &Value, _: &Value, _: Option<&str>, _: &mut FieldErrors) {}
+fn token_requests(driver: &Value, errors: &mut FieldErrors) {
+    const SECONDS_MIN: i64 = 600;
+    const SECONDS_MAX: i64 = 1 << 32;
+    let mut seen = Vec::new();
+    for (index, request) in list(driver, "/spec/tokenRequests").iter().enumerate() {
+        let path = format!("spec.tokenRequests[{index}]");
+        let audience = text(request, "/audience");
+        if seen.contains(&audience) {
+            duplicate(format!("{path}.audience"), audience, errors);
+            continue;
+        }
+        seen.push(audience);
+        let Some(seconds) = request.get("expirationSeconds").and_then(Value::as_i64) else {
+            continue;
+        };
+        let path = format!("{path}.expirationSeconds");
+        if seconds < SECONDS_MIN {
+            errors.invalid(path, seconds, "may not specify a duration less than 10 minutes");
+        } else if seconds > SECONDS_MAX {
+            errors.invalid(path, seconds, "may not specify a duration larger than 2^32 seconds");
+        }
+    }
+}
+
+fn validate_update(object: &Value, old: &Value, _: Option<&str>, errors: &mut FieldErrors) {
+    metadata::validate_update(object, old, errors);
+    validate(object, errors);
+    for (field, path) in [
+        // The path is the server's own.
+        ("attachRequired", "spec.attachedRequired"),
+        ("volumeLifecycleModes", "spec.volumeLifecycleModes"),
+    ] {
+        let pointer = format!("/spec/{field}");
+        immutable(path, object.pointer(&pointer), old.pointer(&pointer), errors);
+    }
+}

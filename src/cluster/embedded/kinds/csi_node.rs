@@ -3,10 +3,12 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::json::list;
+use super::json::{integer, list, put, text};
 use super::table::{AGE, NAME, age, name, typed};
+use super::volume_source::driver_name;
 use crate::cluster::embedded::kind::{Column, ServedKind, Traits};
 use crate::cluster::embedded::status::FieldErrors;
+use crate::cluster::embedded::validation::{IMMUTABLE, duplicate, metadata, names};
 use crate::model::kind;
 
 /// CSINodes as they are served.
@@ -27,6 +29,9 @@ pub static ROW: ServedKind = ServedKind {
     warnings: super::no_warnings,
 };
 
+/// Bytes of a node's name in a driver's own words.
+const NODE_ID_MAX: usize = 256;
+
 const COLUMNS: &[Column] =
     &[NAME, typed("Drivers", "integer", "How many drivers are registered on the node."), AGE];
 
@@ -34,6 +39,62 @@ fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
     vec![name(object), list(object, "/spec/drivers").len().into(), age(object, now)]
 }
 
-fn validate(_: &Value, _: &mut FieldErrors) {}
+fn validate(object: &Value, errors: &mut FieldErrors) {
+    metadata::validate(object, kind::CSI_NODE, names::subdomain, errors);
+    let mut seen = Vec::new();
+    for (index, driver) in list(object, "/spec/drivers").iter().enumerate() {
+        let path = format!("spec.drivers[{index}]");
+        let own_name = text(driver, "/name");
+        driver_name(own_name, &format!("{path}.name"), errors);
+        let id = text(driver, "/nodeID");
+        if id.is_empty() {
+            errors.required(format!("{path}.nodeID"), "");
+        }
+        if id.len() > NODE_ID_MAX {
+            let detail = format!("must be {NODE_ID_MAX} characters or less");
+            errors.invalid(format!("{path}.nodeID"), id, detail);
+        }
+        let count = integer(driver, "/allocatable/count");
+        if count < 0 {
+            let detail = "must be greater than or equal to 0";
+            errors.invalid(format!("{path}.allocatable.count"), count, detail);
+        }
+        topology_keys(driver, &path, errors);
+        if seen.contains(&own_name) {
+            duplicate(format!("{path}.name"), own_name, errors);
+        }
+        seen.push(own_name);
+    }
+}
 
-fn validate_update(_: &Value, _: &Value, _: Option<&str>, _: &mut FieldErrors) {}
+fn topology_keys(driver: &Value, path: &str, errors: &mut FieldErrors) {
+    let mut seen = Vec::new();
+    for key in list(driver, "/topologyKeys").iter().filter_map(Value::as_str) {
+        let path = format!("{path}.topologyKeys");
+        if seen.contains(&key) {
+            duplicate(path.as_str(), key, errors);
+        }
+        seen.push(key);
+        for wrong in names::qualified(key) {
+            errors.invalid(path.as_str(), key, wrong);
+        }
+    }
+}
+
+/// A driver that is registered stays as it is, but for how much it takes.
+fn validate_update(object: &Value, old: &Value, _: Option<&str>, errors: &mut FieldErrors) {
+    metadata::validate_update(object, old, errors);
+    validate(object, errors);
+    let without_limit = |driver: &Value| {
+        let mut driver = driver.clone();
+        put(&mut driver, "allocatable", None);
+        driver
+    };
+    for before in list(old, "/spec/drivers") {
+        let mut all = list(object, "/spec/drivers").iter();
+        let Some(after) = all.find(|d| text(d, "/name") == text(before, "/name")) else { continue };
+        if without_limit(before) != without_limit(after) {
+            errors.invalid("spec.drivers", after.clone(), IMMUTABLE);
+        }
+    }
+}

@@ -7,7 +7,9 @@ use super::json::text;
 use super::table::{NAME, name, typed};
 use crate::cluster::embedded::kind::{Column, ServedKind, Traits};
 use crate::cluster::embedded::status::FieldErrors;
+use crate::cluster::embedded::validation::{immutable, metadata, names, selectors};
 use crate::model::kind;
+use crate::model::quantity::Quantity;
 
 /// CSIStorageCapacities as they are served.
 pub static ROW: ServedKind = ServedKind {
@@ -35,6 +37,27 @@ fn cells(object: &Value, _: Timestamp) -> Vec<Value> {
     vec![name(object), text(object, "/metadata/creationTimestamp").into()]
 }
 
-fn validate(_: &Value, _: &mut FieldErrors) {}
+fn validate(object: &Value, errors: &mut FieldErrors) {
+    metadata::validate(object, kind::CSI_STORAGE_CAPACITY, names::subdomain, errors);
+    if let Some(topology) = object.get("nodeTopology").filter(|topology| !topology.is_null()) {
+        selectors::label_selector(topology, "nodeTopology", false, errors);
+    }
+    let class = text(object, "/storageClassName");
+    for wrong in names::subdomain(class) {
+        errors.invalid("storageClassName", class, wrong);
+    }
+    for field in ["capacity", "maximumVolumeSize"] {
+        let amount = text(object, &format!("/{field}"));
+        if Quantity::parse(amount).is_ok_and(Quantity::is_negative) {
+            errors.invalid(field, amount, "must be greater than or equal to 0");
+        }
+    }
+}
 
-fn validate_update(_: &Value, _: &Value, _: Option<&str>, _: &mut FieldErrors) {}
+fn validate_update(object: &Value, old: &Value, _: Option<&str>, errors: &mut FieldErrors) {
+    metadata::validate_update(object, old, errors);
+    validate(object, errors);
+    for field in ["nodeTopology", "storageClassName"] {
+        immutable(field, object.get(field), old.get(field), errors);
+    }
+}

@@ -4,10 +4,11 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::json::{integer, is_set, text};
+use super::json::{entries, integer, is_set, text};
 use super::table::{column, or, since, wide};
 use crate::cluster::embedded::kind::{Column, SelectableField, ServedKind, Shape, Traits};
 use crate::cluster::embedded::status::FieldErrors;
+use crate::cluster::embedded::validation::{immutable, metadata, names};
 use crate::model::kind;
 
 /// Events of the core group, as they are stored.
@@ -18,6 +19,8 @@ pub static REGARDING_ROW: ServedKind = ServedKind {
     names: kind::EVENT_V1,
     shape: Some(&Shape { stored: kind::EVENT, to_stored, from_stored }),
     fields: REGARDING_FIELDS,
+    validate: validate_regarding,
+    validate_update: validate_regarding_update,
     ..BASE
 };
 
@@ -166,9 +169,108 @@ fn source(event: &Value) -> String {
     if host.is_empty() { component.to_owned() } else { format!("{component}, {host}") }
 }
 
-fn validate(_: &Value, _: &mut FieldErrors) {}
+fn validate(object: &Value, errors: &mut FieldErrors) {
+    metadata::validate(object, kind::EVENT, names::subdomain, errors);
+    validate_either(object, "reportingComponent", errors);
+}
 
-fn validate_update(_: &Value, _: &Value, _: Option<&str>, _: &mut FieldErrors) {}
+/// The rules of both shapes. An event without `eventTime` is of the old kind
+/// and held to little.
+fn validate_either(object: &Value, reporter: &str, errors: &mut FieldErrors) {
+    let regarding = text(object, "/involvedObject/namespace");
+    let own = text(object, "/metadata/namespace");
+    let old_kind = !is_set(object, "/eventTime");
+    let right_namespace = match regarding {
+        "" if old_kind => matches!(own, "" | "default"),
+        "" => matches!(own, "default" | "kube-system"),
+        _ => regarding == own,
+    };
+    if !right_namespace {
+        errors.invalid("involvedObject.namespace", regarding, "does not match event.namespace");
+    }
+    if old_kind {
+        return;
+    }
+    let controller = text(object, "/reportingComponent");
+    if controller.is_empty() {
+        errors.required(reporter, "");
+    }
+    for wrong in names::qualified(controller) {
+        errors.invalid(reporter, controller, wrong);
+    }
+    for field in ["reportingInstance", "action", "reason"] {
+        let given = text(object, &format!("/{field}"));
+        if given.is_empty() {
+            errors.required(field, "");
+        }
+        at_most(given, 128, field, errors);
+    }
+    at_most(text(object, "/message"), 1024, "message", errors);
+}
+
+fn at_most(given: &str, limit: usize, path: &str, errors: &mut FieldErrors) {
+    if given.len() > limit {
+        errors.invalid(path, "", format!("can have at most {limit} characters"));
+    }
+}
+
+/// What the newer group asks beyond that, of an event in the stored shape.
+fn validate_regarding(object: &Value, errors: &mut FieldErrors) {
+    validate_either(object, "reportingController", errors);
+    metadata::validate(object, kind::EVENT_V1, names::subdomain, errors);
+    if !is_set(object, "/eventTime") {
+        errors.required("eventTime", "");
+    }
+    let kind = text(object, "/type");
+    if !matches!(kind, "Normal" | "Warning") {
+        errors.invalid("type", "", format!("has invalid value: {kind}"));
+    }
+    for (field, path) in [
+        ("firstTimestamp", "deprecatedFirstTimestamp"),
+        ("lastTimestamp", "deprecatedLastTimestamp"),
+    ] {
+        if is_set(object, &format!("/{field}")) {
+            errors.invalid(path, "", "needs to be unset");
+        }
+    }
+    if integer(object, "/count") != 0 {
+        errors.invalid("deprecatedCount", "", "needs to be unset");
+    }
+    if entries(object, "/source").next().is_some() {
+        errors.invalid("deprecatedSource", "", "needs to be unset");
+    }
+}
+
+fn validate_update(object: &Value, old: &Value, _: Option<&str>, errors: &mut FieldErrors) {
+    metadata::validate_update(object, old, errors);
+    validate_either(object, "reportingComponent", errors);
+}
+
+/// Through the newer group an event may only be counted on.
+fn validate_regarding_update(
+    object: &Value,
+    old: &Value,
+    _: Option<&str>,
+    errors: &mut FieldErrors,
+) {
+    metadata::validate_update(object, old, errors);
+    for (field, path) in [
+        ("involvedObject", "involvedObject"),
+        ("reason", "reason"),
+        ("message", "message"),
+        ("source", "source"),
+        ("firstTimestamp", "firstTimestamp"),
+        ("lastTimestamp", "lastTimestamp"),
+        ("count", "count"),
+        ("type", "type"),
+        ("action", "action"),
+        ("related", "related"),
+        ("reportingComponent", "reportingController"),
+        ("reportingInstance", "reportingInstance"),
+    ] {
+        immutable(path, object.get(field), old.get(field), errors);
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@ use super::json::text;
 use super::table::{AGE, NAME, age, column, name};
 use crate::cluster::embedded::kind::{Column, ServedKind, Traits};
 use crate::cluster::embedded::status::FieldErrors;
+use crate::cluster::embedded::validation::{metadata, names};
 use crate::model::kind;
 
 /// Leases as they are served.
@@ -33,6 +34,20 @@ fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
     vec![name(object), text(object, "/spec/holderIdentity").into(), age(object, now)]
 }
 
-fn validate(_: &Value, _: &mut FieldErrors) {}
+fn validate(object: &Value, errors: &mut FieldErrors) {
+    metadata::validate(object, kind::LEASE, names::subdomain, errors);
+    for (field, least, detail) in [
+        ("leaseDurationSeconds", 1, "must be greater than 0"),
+        ("leaseTransitions", 0, "must be greater than or equal to 0"),
+    ] {
+        let given = object.pointer(&format!("/spec/{field}")).and_then(Value::as_i64);
+        if let Some(given) = given.filter(|given| *given < least) {
+            errors.invalid(format!("spec.{field}"), given, detail);
+        }
+    }
+}
 
-fn validate_update(_: &Value, _: &Value, _: Option<&str>, _: &mut FieldErrors) {}
+fn validate_update(object: &Value, old: &Value, _: Option<&str>, errors: &mut FieldErrors) {
+    metadata::validate_update(object, old, errors);
+    validate(object, errors);
+}

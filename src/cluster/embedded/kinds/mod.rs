@@ -11,6 +11,8 @@
 pub mod json;
 pub mod table;
 
+mod claim_spec;
+mod class_parts;
 mod config;
 mod csi_driver;
 mod csi_node;
@@ -23,6 +25,7 @@ mod node;
 mod persistent_volume;
 mod persistent_volume_claim;
 mod pod;
+mod pod_rules;
 mod pod_status;
 mod pod_template;
 mod replica_set;
@@ -31,6 +34,9 @@ mod stateful_set;
 mod storage_class;
 mod volume_attachment;
 mod volume_attributes_class;
+mod volume_source;
+mod volume_spec;
+mod workload_rules;
 
 use jiff::Timestamp;
 use serde_json::Value;

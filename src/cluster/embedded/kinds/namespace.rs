@@ -3,10 +3,11 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::json::{child, is_set, restore, text};
+use super::json::{child, is_set, list, restore, text};
 use super::table::{AGE, NAME, age, column, name, phase};
 use crate::cluster::embedded::kind::{Column, SelectableField, ServedKind, Subresource, Traits};
 use crate::cluster::embedded::status::{ApiError, FieldErrors};
+use crate::cluster::embedded::validation::{metadata, names};
 use crate::model::kind;
 
 /// Namespaces as they are served.
@@ -73,9 +74,40 @@ fn prepare(object: &mut Value, old: Option<&Value>, subresource: Option<&str>, _
     }
 }
 
-fn validate(_: &Value, _: &mut FieldErrors) {}
+fn validate(object: &Value, errors: &mut FieldErrors) {
+    metadata::validate(object, kind::NAMESPACE, names::label, errors);
+    finalizers(object, errors);
+}
 
-fn validate_update(_: &Value, _: &Value, _: Option<&str>, _: &mut FieldErrors) {}
+fn finalizers(object: &Value, errors: &mut FieldErrors) {
+    for name in list(object, "/spec/finalizers").iter().filter_map(Value::as_str) {
+        for wrong in names::qualified(name) {
+            errors.invalid("spec.finalizers", name, wrong);
+        }
+    }
+}
+
+fn validate_update(
+    object: &Value,
+    old: &Value,
+    subresource: Option<&str>,
+    errors: &mut FieldErrors,
+) {
+    metadata::validate_update(object, old, errors);
+    if subresource == Some("finalize") {
+        finalizers(object, errors);
+    }
+}
+
+/// Refuses to delete the namespaces that every cluster has.
+pub fn refuse_deletion(name: &str) -> Result<(), ApiError> {
+    if !matches!(name, "default" | "kube-system" | "kube-public") {
+        return Ok(());
+    }
+    let message = format!("namespaces \"{name}\" is forbidden: this namespace may not be deleted");
+    Err(ApiError::new(403, "Forbidden", message)
+        .with_details(json!({"name": name, "kind": "namespaces"})))
+}
 
 /// Refuses to create anything in a namespace that is going: admission
 /// `NamespaceLifecycle`. `plural` and `name` are those of the new object.

@@ -7,6 +7,7 @@ use super::json::{child, entries, fill, is_true, list, text};
 use super::table::{AGE, NAME, age, column, name, or, wide};
 use crate::cluster::embedded::kind::{AdmissionView, Column, SelectableField, ServedKind};
 use crate::cluster::embedded::status::{ApiError, FieldErrors};
+use crate::cluster::embedded::validation::{duplicate, metadata, names};
 use crate::model::kind;
 
 /// Nodes as they are served.
@@ -134,6 +135,37 @@ fn admit(object: &mut Value, old: Option<&Value>, _: &dyn AdmissionView) -> Resu
     Ok(())
 }
 
-fn validate(_: &Value, _: &mut FieldErrors) {}
+fn validate(object: &Value, errors: &mut FieldErrors) {
+    metadata::validate(object, kind::NODE, names::subdomain, errors);
+    taints(object, errors);
+}
 
-fn validate_update(_: &Value, _: &Value, _: Option<&str>, _: &mut FieldErrors) {}
+fn taints(node: &Value, errors: &mut FieldErrors) {
+    const EFFECTS: &[&str] = &["NoExecute", "NoSchedule", "PreferNoSchedule"];
+    let mut seen = Vec::new();
+    for (index, taint) in list(node, "/spec/taints").iter().enumerate() {
+        let path = format!("spec.taints[{index}]");
+        let (key, effect) = (text(taint, "/key"), text(taint, "/effect"));
+        for wrong in names::qualified(key) {
+            errors.invalid(format!("{path}.key"), key, wrong);
+        }
+        let value = text(taint, "/value");
+        for wrong in names::label_value(value) {
+            errors.invalid(format!("{path}.value"), value, wrong);
+        }
+        if effect.is_empty() {
+            errors.required(format!("{path}.effect"), "");
+        } else if !EFFECTS.contains(&effect) {
+            errors.not_supported(format!("{path}.effect"), effect, EFFECTS);
+        }
+        if seen.contains(&(key, effect)) {
+            duplicate(path, taint.clone(), errors);
+        }
+        seen.push((key, effect));
+    }
+}
+
+fn validate_update(object: &Value, old: &Value, _: Option<&str>, errors: &mut FieldErrors) {
+    metadata::validate_update(object, old, errors);
+    taints(object, errors);
+}

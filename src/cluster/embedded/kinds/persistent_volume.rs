@@ -3,10 +3,12 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::json::{add_finalizer, child, fill, put, restore, text};
+use super::json::{add_finalizer, annotation, child, fill, is_set, put, restore, text};
 use super::table::{AGE, NAME, age, class_of, column, name, or, phase, wide};
+use super::volume_spec;
 use crate::cluster::embedded::kind::{AdmissionView, Column, ServedKind, Traits};
 use crate::cluster::embedded::status::{ApiError, FieldErrors};
+use crate::cluster::embedded::validation::{metadata, names};
 use crate::model::access_modes::AccessModes;
 use crate::model::kind;
 
@@ -27,6 +29,8 @@ pub static ROW: ServedKind = ServedKind {
     validate_update,
     warnings,
 };
+
+const MOUNT_OPTIONS: &str = "volume.beta.kubernetes.io/mount-options";
 
 const COLUMNS: &[Column] = &[
     NAME,
@@ -152,10 +156,79 @@ fn admit(object: &mut Value, old: Option<&Value>, _: &dyn AdmissionView) -> Resu
     Ok(())
 }
 
-fn validate(_: &Value, _: &mut FieldErrors) {}
+fn validate(object: &Value, errors: &mut FieldErrors) {
+    metadata::validate(object, kind::PERSISTENT_VOLUME, names::subdomain, errors);
+    volume_spec::validate(object, None, errors);
+    mount_option_annotation(object, errors);
+}
 
-fn validate_update(_: &Value, _: &Value, _: Option<&str>, _: &mut FieldErrors) {}
+/// The old annotation is only for sources that took mount options in its time.
+fn mount_option_annotation(object: &Value, errors: &mut FieldErrors) {
+    const SUPPORTED: &[&str] = &[
+        "gcePersistentDisk",
+        "awsElasticBlockStore",
+        "glusterfs",
+        "nfs",
+        "rbd",
+        "quobyte",
+        "iscsi",
+        "cinder",
+        "cephfs",
+        "azureFile",
+        "vsphereVolume",
+        "azureDisk",
+        "photonPersistentDisk",
+    ];
+    let used = annotation(object, MOUNT_OPTIONS).is_some();
+    if used && !SUPPORTED.iter().any(|source| is_set(object, &format!("/spec/{source}"))) {
+        errors.forbidden(
+            format!("metadata.annotations.{MOUNT_OPTIONS}"),
+            "may not specify mount options for this volume type",
+        );
+    }
+}
 
-fn warnings(_: &Value) -> Vec<String> {
-    Vec::new()
+fn validate_update(
+    object: &Value,
+    old: &Value,
+    subresource: Option<&str>,
+    errors: &mut FieldErrors,
+) {
+    metadata::validate_update(object, old, errors);
+    if subresource == Some("status") {
+        if text(object, "/metadata/resourceVersion").is_empty() {
+            errors.required("resourceVersion", "");
+        }
+        return;
+    }
+    metadata::validate(object, kind::PERSISTENT_VOLUME, names::subdomain, errors);
+    volume_spec::validate(object, Some(old), errors);
+    mount_option_annotation(object, errors);
+    volume_spec::validate_changes(object, old, errors);
+}
+
+fn warnings(object: &Value) -> Vec<String> {
+    const CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+    let mut warnings = Vec::new();
+    if annotation(object, CLASS).is_some() {
+        warnings.push(format!(
+            "metadata.annotations[{CLASS}]: deprecated since v1.8; use \"storageClassName\" \
+             attribute instead"
+        ));
+    }
+    if annotation(object, MOUNT_OPTIONS).is_some() {
+        warnings.push(format!(
+            "metadata.annotations[{MOUNT_OPTIONS}]: deprecated since v1.31; use \"mountOptions\" \
+             attribute instead"
+        ));
+    }
+    if text(object, "/spec/persistentVolumeReclaimPolicy") == "Recycle" {
+        warnings.push(
+            "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. \
+             Instead, the recommended approach is to use dynamic provisioning."
+                .to_owned(),
+        );
+    }
+    volume_spec::warnings(object, &mut warnings);
+    warnings
 }

@@ -3,11 +3,13 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::json::{add_finalizer, child, fill, is_set, put, restore, text};
+use super::claim_spec::{self, CLASS_ANNOTATION};
+use super::json::{add_finalizer, annotation, child, fill, is_set, put, restore, text};
 use super::persistent_volume::attributes_class;
 use super::table::{AGE, NAME, age, class_of, column, name, or, phase, wide};
 use crate::cluster::embedded::kind::{AdmissionView, Column, ServedKind, Traits};
 use crate::cluster::embedded::status::{ApiError, FieldErrors};
+use crate::cluster::embedded::validation::{metadata, names};
 use crate::model::access_modes::AccessModes;
 use crate::model::kind;
 use crate::model::quantity::Quantity;
@@ -150,8 +152,7 @@ fn admit(
 
 /// Whether the claim says anything about its class, be it that it wants none.
 fn has_class(claim: &Value) -> bool {
-    super::json::annotation(claim, "volume.beta.kubernetes.io/storage-class").is_some()
-        || is_set(claim, "/spec/storageClassName")
+    annotation(claim, CLASS_ANNOTATION).is_some() || is_set(claim, "/spec/storageClassName")
 }
 
 /// The newest class that is marked as the default, the first by name among
@@ -202,10 +203,39 @@ fn refuse(claim: &Value, why: &str) -> ApiError {
     .with_details(json!({"name": name, "kind": "persistentvolumeclaims"}))
 }
 
-fn validate(_: &Value, _: &mut FieldErrors) {}
+fn validate(object: &Value, errors: &mut FieldErrors) {
+    metadata::validate(object, kind::PERSISTENT_VOLUME_CLAIM, names::subdomain, errors);
+    claim_spec::validate(&spec_of(object), "spec", None, errors);
+}
 
-fn validate_update(_: &Value, _: &Value, _: Option<&str>, _: &mut FieldErrors) {}
+fn validate_update(
+    object: &Value,
+    old: &Value,
+    subresource: Option<&str>,
+    errors: &mut FieldErrors,
+) {
+    metadata::validate_update(object, old, errors);
+    if subresource == Some("status") {
+        claim_spec::validate_status(object, errors);
+        return;
+    }
+    metadata::validate(object, kind::PERSISTENT_VOLUME_CLAIM, names::subdomain, errors);
+    claim_spec::validate(&spec_of(object), "spec", old.get("spec"), errors);
+    claim_spec::validate_changes(object, old, errors);
+}
 
-fn warnings(_: &Value) -> Vec<String> {
-    Vec::new()
+fn spec_of(claim: &Value) -> Value {
+    claim.get("spec").cloned().unwrap_or_else(|| json!({}))
+}
+
+fn warnings(object: &Value) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if annotation(object, CLASS_ANNOTATION).is_some() {
+        warnings.push(format!(
+            "metadata.annotations[{CLASS_ANNOTATION}]: deprecated since v1.8; use \
+             \"storageClassName\" attribute instead"
+        ));
+    }
+    claim_spec::warnings(&spec_of(object), "spec", &mut warnings);
+    warnings
 }

@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 use super::json::{child, fill, is_true, list, put, restore, text};
 use super::pod_template::default_spec;
 use super::table::{AGE, NAME, age, column, name, or, wide};
-use super::{pod_status, pod_template};
+use super::{pod_rules, pod_status, pod_template};
 use crate::cluster::embedded::kind::{
     AdmissionView, Column, SelectableField, ServedKind, Subresource, Traits,
 };
 use crate::cluster::embedded::status::{ApiError, FieldErrors};
+use crate::cluster::embedded::validation::{metadata, names};
 use crate::model::kind;
 
 /// Pods as they are served.
@@ -173,6 +174,20 @@ fn tolerates(toleration: &Value, key: &str) -> bool {
             && matches!(text(toleration, "/effect"), "" | "NoExecute")
 }
 
-fn validate(_: &Value, _: &mut FieldErrors) {}
+fn validate(object: &Value, errors: &mut FieldErrors) {
+    metadata::validate(object, kind::POD, names::subdomain, errors);
+    let nothing = json!({});
+    pod_rules::validate(object.get("spec").unwrap_or(&nothing), "spec", errors);
+}
 
-fn validate_update(_: &Value, _: &Value, _: Option<&str>, _: &mut FieldErrors) {}
+fn validate_update(
+    object: &Value,
+    old: &Value,
+    subresource: Option<&str>,
+    errors: &mut FieldErrors,
+) {
+    metadata::validate_update(object, old, errors);
+    if subresource.is_none() {
+        pod_rules::validate_changes(object, old, errors);
+    }
+}

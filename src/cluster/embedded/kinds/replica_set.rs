@@ -6,8 +6,10 @@ use serde_json::Value;
 use super::json::{child, fill, integer};
 use super::pod_template;
 use super::table::{AGE, NAME, age, containers, name, selector, typed, wide};
+use super::workload_rules::{self as rules, Template};
 use crate::cluster::embedded::kind::{Column, ServedKind, Traits};
 use crate::cluster::embedded::status::FieldErrors;
+use crate::cluster::embedded::validation::{immutable, metadata, names};
 use crate::model::kind;
 
 /// ReplicaSets as they are served.
@@ -60,6 +62,23 @@ fn default(object: &mut Value) {
     }
 }
 
-fn validate(_: &Value, _: &mut FieldErrors) {}
+fn validate(object: &Value, errors: &mut FieldErrors) {
+    metadata::validate(object, kind::REPLICA_SET, names::subdomain, errors);
+    rules::not_negative(object, &["replicas", "minReadySeconds"], errors);
+    rules::selector_and_template(object, "deployment", Template::Whole, errors);
+}
 
-fn validate_update(_: &Value, _: &Value, _: Option<&str>, _: &mut FieldErrors) {}
+fn validate_update(
+    object: &Value,
+    old: &Value,
+    subresource: Option<&str>,
+    errors: &mut FieldErrors,
+) {
+    metadata::validate_update(object, old, errors);
+    if subresource.is_some() {
+        return;
+    }
+    validate(object, errors);
+    let selector = |object: &Value| object.pointer("/spec/selector").cloned();
+    immutable("spec.selector", selector(object).as_ref(), selector(old).as_ref(), errors);
+}

@@ -8,6 +8,7 @@ use super::json::{child, fill, integer, items_mut, list, text};
 use super::table::{AGE, NAME, age, column, name, or, plain_selector, wide};
 use crate::cluster::embedded::kind::{Column, SelectableField, ServedKind, Traits};
 use crate::cluster::embedded::status::FieldErrors;
+use crate::cluster::embedded::validation::{duplicate, metadata, names};
 use crate::model::kind;
 
 /// Services as they are served.
@@ -108,6 +109,63 @@ fn default(object: &mut Value) {
     fill(spec, "internalTrafficPolicy", "Cluster");
 }
 
-fn validate(_: &Value, _: &mut FieldErrors) {}
+fn validate(object: &Value, errors: &mut FieldErrors) {
+    metadata::validate(object, kind::SERVICE, names::letter_label, errors);
+    let kind = text(object, "/spec/type");
+    let headless = text(object, "/spec/clusterIP") == "None";
+    let ports = list(object, "/spec/ports");
+    if ports.is_empty() && !headless && kind != "ExternalName" {
+        errors.required("spec.ports", "");
+    }
+    if kind == "ExternalName" && text(object, "/spec/externalName").is_empty() {
+        errors.required("spec.externalName", "");
+    }
+    let mut seen = Vec::new();
+    for (index, port) in ports.iter().enumerate() {
+        let path = format!("spec.ports[{index}]");
+        let name = text(port, "/name");
+        if name.is_empty() && ports.len() > 1 {
+            errors.required(format!("{path}.name"), "");
+        } else if !name.is_empty() {
+            for wrong in names::label(name) {
+                errors.invalid(format!("{path}.name"), name, wrong);
+            }
+            if seen.contains(&name) {
+                duplicate(format!("{path}.name"), name, errors);
+            }
+            seen.push(name);
+        }
+        let number = integer(port, "/port");
+        if !(1..=65535).contains(&number) {
+            let detail = "must be between 1 and 65535, inclusive";
+            errors.invalid(format!("{path}.port"), number, detail);
+        }
+        let protocol = text(port, "/protocol");
+        if !matches!(protocol, "SCTP" | "TCP" | "UDP") {
+            let supported = &["SCTP", "TCP", "UDP"];
+            errors.not_supported(format!("{path}.protocol"), protocol, supported);
+        }
+    }
+    metadata::labels(object, "/spec/selector", "spec.selector", errors);
+    if !matches!(kind, "ClusterIP" | "ExternalName" | "LoadBalancer" | "NodePort") {
+        let supported = &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
+        errors.not_supported("spec.type", kind, supported);
+    }
+}
 
-fn validate_update(_: &Value, _: &Value, _: Option<&str>, _: &mut FieldErrors) {}
+fn validate_update(
+    object: &Value,
+    old: &Value,
+    subresource: Option<&str>,
+    errors: &mut FieldErrors,
+) {
+    metadata::validate_update(object, old, errors);
+    if subresource.is_some() {
+        return;
+    }
+    let address = |service: &Value| text(service, "/spec/clusterIP").to_owned();
+    if !address(old).is_empty() && address(object) != address(old) {
+        errors.invalid("spec.clusterIPs[0]", json!([address(object)]), "may not change once set");
+    }
+    validate(object, errors);
+}

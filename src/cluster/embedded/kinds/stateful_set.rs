@@ -5,9 +5,11 @@ use serde_json::{Value, json};
 
 use super::json::{child, fill, integer, items_mut, text};
 use super::table::{AGE, NAME, age, column, containers, name, wide};
+use super::workload_rules::{self as rules, Template};
 use super::{persistent_volume_claim, pod_template};
 use crate::cluster::embedded::kind::{Column, ServedKind, Traits};
 use crate::cluster::embedded::status::FieldErrors;
+use crate::cluster::embedded::validation::{metadata, names};
 use crate::model::kind;
 
 /// StatefulSets as they are served.
@@ -76,6 +78,51 @@ fn default(object: &mut Value) {
     }
 }
 
-fn validate(_: &Value, _: &mut FieldErrors) {}
+fn validate(object: &Value, errors: &mut FieldErrors) {
+    metadata::validate(object, kind::STATEFUL_SET, names::subdomain, errors);
+    rules::one_of(object, "podManagementPolicy", &["OrderedReady", "Parallel"], errors);
+    rules::one_of(object, "updateStrategy.type", &["OnDelete", "RollingUpdate"], errors);
+    for field in ["whenDeleted", "whenScaled"] {
+        let field = format!("persistentVolumeClaimRetentionPolicy.{field}");
+        rules::one_of(object, &field, &["Delete", "Retain"], errors);
+    }
+    rules::not_negative(object, &["replicas", "minReadySeconds"], errors);
+    rules::selector_and_template(object, "statefulset", Template::LabelsOnly, errors);
+}
 
-fn validate_update(_: &Value, _: &Value, _: Option<&str>, _: &mut FieldErrors) {}
+fn validate_update(
+    object: &Value,
+    old: &Value,
+    subresource: Option<&str>,
+    errors: &mut FieldErrors,
+) {
+    const MUTABLE: [&str; 7] = [
+        "replicas",
+        "ordinals",
+        "template",
+        "updateStrategy",
+        "revisionHistoryLimit",
+        "persistentVolumeClaimRetentionPolicy",
+        "minReadySeconds",
+    ];
+    metadata::validate_update(object, old, errors);
+    if subresource.is_some() {
+        return;
+    }
+    validate(object, errors);
+    let fixed = |object: &Value| {
+        let mut spec = object.get("spec").cloned().unwrap_or_default();
+        for field in MUTABLE {
+            super::json::put(&mut spec, field, None);
+        }
+        spec
+    };
+    if fixed(object) != fixed(old) {
+        errors.forbidden(
+            "spec",
+            "updates to statefulset spec for fields other than 'replicas', 'ordinals', \
+             'template', 'updateStrategy', 'revisionHistoryLimit', \
+             'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden",
+        );
+    }
+}

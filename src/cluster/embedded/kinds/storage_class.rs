@@ -3,10 +3,13 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::json::{annotation, fill, is_true, text};
+use super::class_parts;
+use super::json::{annotation, fill, is_true, list, text};
 use super::table::{AGE, NAME, age, column, or};
+use super::volume_spec::deprecated_label;
 use crate::cluster::embedded::kind::{Column, ServedKind, Traits};
 use crate::cluster::embedded::status::FieldErrors;
+use crate::cluster::embedded::validation::{duplicate, immutable, metadata, names};
 use crate::model::kind;
 
 /// StorageClasses as they are served.
@@ -24,7 +27,7 @@ pub static ROW: ServedKind = ServedKind {
     admit: super::no_admission,
     validate,
     validate_update,
-    warnings: super::no_warnings,
+    warnings,
 };
 
 const COLUMNS: &[Column] = &[
@@ -67,6 +70,75 @@ fn default(object: &mut Value) {
     fill(object, "volumeBindingMode", "Immediate");
 }
 
-fn validate(_: &Value, _: &mut FieldErrors) {}
+fn validate(object: &Value, errors: &mut FieldErrors) {
+    metadata::validate(object, kind::STORAGE_CLASS, names::subdomain, errors);
+    class_parts::provisioner(text(object, "/provisioner"), "provisioner", errors);
+    class_parts::parameters(object, false, errors);
+    let policy = text(object, "/reclaimPolicy");
+    if !matches!(policy, "" | "Delete" | "Retain") {
+        errors.not_supported("reclaimPolicy", policy, &["Delete", "Retain"]);
+    }
+    let mode = text(object, "/volumeBindingMode");
+    if mode.is_empty() {
+        errors.required("volumeBindingMode", "");
+    } else if !matches!(mode, "Immediate" | "WaitForFirstConsumer") {
+        errors.not_supported("volumeBindingMode", mode, &["Immediate", "WaitForFirstConsumer"]);
+    }
+    allowed_topologies(object, errors);
+}
 
-fn validate_update(_: &Value, _: &Value, _: Option<&str>, _: &mut FieldErrors) {}
+fn allowed_topologies(class: &Value, errors: &mut FieldErrors) {
+    let mut terms: Vec<&[Value]> = Vec::new();
+    for (index, term) in list(class, "/allowedTopologies").iter().enumerate() {
+        let path = format!("allowedTopologies[{index}].matchLabelExpressions");
+        let expressions = list(term, "/matchLabelExpressions");
+        let mut keys = Vec::new();
+        for (at, expression) in expressions.iter().enumerate() {
+            let path = format!("{path}[{at}]");
+            let mut values: Vec<&Value> = Vec::new();
+            if list(expression, "/values").is_empty() {
+                errors.required(format!("{path}.values"), "");
+            }
+            for (place, value) in list(expression, "/values").iter().enumerate() {
+                if values.contains(&value) {
+                    duplicate(format!("{path}.values[{place}]"), value.clone(), errors);
+                }
+                values.push(value);
+            }
+            let key = text(expression, "/key");
+            for wrong in names::qualified(key) {
+                errors.invalid(format!("{path}.key"), key, wrong);
+            }
+            if keys.contains(&key) {
+                duplicate(format!("{path}.key"), key, errors);
+            }
+            keys.push(key);
+        }
+        if terms.contains(&expressions) {
+            duplicate(path, "", errors);
+        }
+        terms.push(expressions);
+    }
+}
+
+fn validate_update(object: &Value, old: &Value, _: Option<&str>, errors: &mut FieldErrors) {
+    metadata::validate_update(object, old, errors);
+    validate(object, errors);
+    for field in ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"] {
+        immutable(field, object.get(field), old.get(field), errors);
+    }
+}
+
+fn warnings(object: &Value) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (index, term) in list(object, "/allowedTopologies").iter().enumerate() {
+        for (at, expression) in list(term, "/matchLabelExpressions").iter().enumerate() {
+            if let Some(warning) = deprecated_label(text(expression, "/key")) {
+                warnings.push(format!(
+                    "allowedTopologies[{index}].matchLabelExpressions[{at}].key: {warning}"
+                ));
+            }
+        }
+    }
+    warnings
+}

@@ -4,10 +4,13 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::json::{is_true, put, restore, text};
+use super::json::{child, entries, fill, integer, is_true, put, restore, text};
 use super::table::{AGE, NAME, age, column, name, typed};
+use super::volume_source::driver_name;
+use super::{persistent_volume, volume_spec};
 use crate::cluster::embedded::kind::{Column, ServedKind, Traits};
 use crate::cluster::embedded::status::FieldErrors;
+use crate::cluster::embedded::validation::{immutable, metadata, names, too_long};
 use crate::model::kind;
 
 /// VolumeAttachments as they are served.
@@ -20,13 +23,18 @@ pub static ROW: ServedKind = ServedKind {
     columns: COLUMNS,
     cells,
     fields: super::NO_FIELDS,
-    default: super::no_default,
+    default,
     prepare,
     admit: super::no_admission,
     validate,
     validate_update,
     warnings: super::no_warnings,
 };
+
+/// Bytes of all metadata of an attachment together.
+const TEXTS_MAX: usize = 256 << 10;
+/// Bytes of an error's message.
+const MESSAGE_MAX: usize = 1024;
 
 const COLUMNS: &[Column] = &[
     NAME,
@@ -48,6 +56,18 @@ fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
     ]
 }
 
+/// A volume written inline has the defaults of volumes.
+fn default(object: &mut Value) {
+    if let Some(spec) = object.pointer_mut("/spec/source/inlineVolumeSpec")
+        && spec.is_object()
+    {
+        persistent_volume::default_spec(spec);
+    }
+    if let Some(status) = child(object, "status") {
+        fill(status, "attached", false);
+    }
+}
+
 /// Unlike volumes and claims, an attachment takes nothing but its status
 /// through `/status`.
 fn prepare(object: &mut Value, old: Option<&Value>, subresource: Option<&str>, _: Timestamp) {
@@ -65,6 +85,62 @@ fn prepare(object: &mut Value, old: Option<&Value>, subresource: Option<&str>, _
     }
 }
 
-fn validate(_: &Value, _: &mut FieldErrors) {}
+fn validate(object: &Value, errors: &mut FieldErrors) {
+    metadata::validate(object, kind::VOLUME_ATTACHMENT, names::subdomain, errors);
+    driver_name(text(object, "/spec/attacher"), "spec.attacher", errors);
+    source(object, errors);
+    let node = text(object, "/spec/nodeName");
+    for wrong in names::subdomain(node) {
+        errors.invalid("spec.nodeName", node, wrong);
+    }
+    status(object, errors);
+}
 
-fn validate_update(_: &Value, _: &Value, _: Option<&str>, _: &mut FieldErrors) {}
+fn source(attachment: &Value, errors: &mut FieldErrors) {
+    const PATH: &str = "spec.source";
+    const ONE: &str = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
+    let inline = attachment.pointer("/spec/source/inlineVolumeSpec").filter(|s| !s.is_null());
+    let volume = attachment.pointer("/spec/source/persistentVolumeName").and_then(Value::as_str);
+    match (inline, volume) {
+        (None, None) => errors.required(PATH, ONE),
+        (Some(_), Some(_)) => errors.forbidden(PATH, ONE),
+        (None, Some("")) => errors.required(
+            format!("{PATH}.persistentVolumeName"),
+            "must specify non empty persistentVolumeName",
+        ),
+        (None, Some(name)) => {
+            for wrong in names::subdomain(name) {
+                errors.invalid(format!("{PATH}.persistentVolumeName"), name, wrong);
+            }
+        }
+        (Some(spec), None) => {
+            volume_spec::validate_inline(spec, &format!("{PATH}.inlineVolumeSpec"), errors);
+        }
+    }
+}
+
+fn status(attachment: &Value, errors: &mut FieldErrors) {
+    let metadata = entries(attachment, "/status/attachmentMetadata");
+    let size: usize =
+        metadata.map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum();
+    if size > TEXTS_MAX {
+        too_long("status.attachmentMetadata", TEXTS_MAX, errors);
+    }
+    for field in ["attachError", "detachError"] {
+        if text(attachment, &format!("/status/{field}/message")).len() > MESSAGE_MAX {
+            // The text names the other limit, as the server's does.
+            too_long(format!("status.{field}.message"), TEXTS_MAX, errors);
+        }
+        let code = integer(attachment, &format!("/status/{field}/errorCode"));
+        if code < 0 {
+            let detail = "must be between 0 and 2147483647, inclusive";
+            errors.invalid(format!("status.{field}.errorCode"), code, detail);
+        }
+    }
+}
+
+fn validate_update(object: &Value, old: &Value, _: Option<&str>, errors: &mut FieldErrors) {
+    metadata::validate_update(object, old, errors);
+    validate(object, errors);
+    immutable("spec", object.get("spec"), old.get("spec"), errors);
+}

@@ -3,10 +3,12 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::class_parts;
 use super::json::{add_finalizer, text};
 use super::table::{AGE, NAME, age, column, name};
 use crate::cluster::embedded::kind::{AdmissionView, Column, ServedKind, Traits};
 use crate::cluster::embedded::status::{ApiError, FieldErrors};
+use crate::cluster::embedded::validation::{metadata, names};
 use crate::model::kind;
 
 /// VolumeAttributesClasses as they are served.
@@ -42,6 +44,17 @@ fn admit(object: &mut Value, old: Option<&Value>, _: &dyn AdmissionView) -> Resu
     Ok(())
 }
 
-fn validate(_: &Value, _: &mut FieldErrors) {}
+fn validate(object: &Value, errors: &mut FieldErrors) {
+    metadata::validate(object, kind::VOLUME_ATTRIBUTES_CLASS, names::subdomain, errors);
+    class_parts::provisioner(text(object, "/driverName"), "driverName", errors);
+    class_parts::parameters(object, true, errors);
+}
 
-fn validate_update(_: &Value, _: &Value, _: Option<&str>, _: &mut FieldErrors) {}
+fn validate_update(object: &Value, old: &Value, _: Option<&str>, errors: &mut FieldErrors) {
+    metadata::validate_update(object, old, errors);
+    for field in ["driverName", "parameters"] {
+        if object.get(field) != old.get(field) {
+            errors.forbidden(field, format!("updates to {field} are forbidden."));
+        }
+    }
+}

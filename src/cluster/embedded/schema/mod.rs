@@ -21,4 +21,4 @@ mod text;
 
 pub use decode::{Decoded, FieldValidation, Format, decode, decode_value};
 pub use normal_form::normalise;
-pub use table::{Field, Merge, ObjectType, Presence, Type, object_type, object_types, root};
+pub use table::{Field, Merge, ObjectType, Presence, Type, named, object_type, object_types, root};

@@ -119,7 +119,7 @@ pub fn root(kind: &Kind) -> Option<&'static ObjectType> {
 }
 
 /// The type of that full name.
-pub(super) fn named(full_name: &str) -> Option<&'static ObjectType> {
+pub fn named(full_name: &str) -> Option<&'static ObjectType> {
     Some(&TABLE.types[*TABLE.by_name.get(full_name)?])
 }
 
