@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::cluster::embedded::path::ResourcePath;
 use crate::cluster::embedded::refusal::bad_request;
-use crate::cluster::embedded::status::{ApiError, FieldErrorKind, FieldErrors};
+use crate::cluster::embedded::status::{ApiError, FieldErrors};
 
 /// Fields that only the server sets.
 const SYSTEM: &[&str] = &[
@@ -101,28 +101,6 @@ pub fn carry_over(object: &mut Value, old: &Value, errors: &mut FieldErrors) {
             Value::Null => metadata.shift_remove(*field),
             kept => metadata.insert((*field).into(), kept.clone()),
         };
-    }
-}
-
-/// No finalizer may be added to an object that is being deleted.
-pub fn check_finalizers(object: &Value, old: &Value, errors: &mut FieldErrors) {
-    if !is_terminating(old) {
-        return;
-    }
-    let held: Vec<_> = finalizers(old).collect();
-    let mut added: Vec<_> =
-        finalizers(object).filter(|name| !held.contains(name)).map(|n| format!("{n:?}")).collect();
-    if added.is_empty() {
-        return;
-    }
-    added.sort();
-    let detail = format!(
-        "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
-        added.join(", ")
-    );
-    // The original checks twice, for every object and for its kind.
-    for _ in 0..2 {
-        errors.push("metadata.finalizers", FieldErrorKind::Forbidden, Value::Null, detail.as_str());
     }
 }
 

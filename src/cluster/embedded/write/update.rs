@@ -104,7 +104,6 @@ impl Embedded {
         }
         (served.row.prepare)(&mut object, Some(&old), call.subresource(), self.now());
         schema::normalise(stored_kind(served.row), &mut object);
-        metadata::check_finalizers(&object, &old, &mut errors);
         (served.row.validate_update)(&object, &old, call.subresource(), &mut errors);
         refuse_invalid(call, call.name(), errors)?;
         if served.row.traits.generation && object.get("spec") != old.get("spec") {
