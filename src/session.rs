@@ -25,6 +25,7 @@ use crate::cluster::permissions::Permissions;
 use crate::cluster::write_path::WritePath;
 use crate::cluster::write_path::read_only::Access;
 use crate::cluster::write_path::step_gate::{Mode, StepGate};
+use crate::controllers::host::{self, Host};
 use crate::mirror::Mirror;
 use crate::mirror::watch::{WatchOptions, Watching};
 use crate::model::clock::Clock;
@@ -46,6 +47,8 @@ pub struct Session {
     pub path: WritePath,
     pub mirror: Mirror,
     pub permissions: Permissions,
+    /// The hosted controllers, if any.
+    pub host: Option<Host>,
     /// The cluster itself, if it is in this process.
     pub demo: Option<Demo>,
     watching: Watching,
@@ -65,11 +68,17 @@ pub struct Demo {
 pub struct EmbeddedOptions {
     pub name: String,
     pub access: Access,
+    /// How the controllers are hosted; `None`: not at all.
+    pub controllers: Option<host::Options>,
 }
 
 impl Default for EmbeddedOptions {
     fn default() -> Self {
-        Self { name: "demo".into(), access: Access::writable() }
+        Self {
+            name: "demo".into(),
+            access: Access::writable(),
+            controllers: Some(host::Options::default()),
+        }
     }
 }
 
@@ -104,9 +113,13 @@ impl Session {
         embedded: Embedded,
         options: EmbeddedOptions,
     ) -> Self {
-        let EmbeddedOptions { name, access } = options;
+        let EmbeddedOptions { name, access, controllers } = options;
         let path = WritePath::new(base, "default", clock, access);
         let mut session = Self::open(name, String::new(), path, WatchOptions::default());
+        if let Some(controllers) = &controllers {
+            let clock = session.path.clock().clone();
+            session.host = Some(host::start(&session.path, &session.mirror, &clock, controllers));
+        }
         session.demo = Some(Demo { embedded, clock: None });
         session
     }
@@ -129,6 +142,7 @@ impl Session {
             server,
             mirror,
             permissions: Permissions::new(client),
+            host: None,
             demo: None,
             watching,
             clock_follows_gate: None,
@@ -254,6 +268,59 @@ mod tests {
         let commit = embedded.commits_after(embedded.revision() - 1).pop().expect("a commit");
         let said = format!("{commit:?}");
         assert!(said.contains("admin") && said.contains("a class"), "{said}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_claim_binds_and_its_volume_is_released_when_it_goes() {
+        let clock = ManualClock::new(jiff::Timestamp::from_second(1_800_000_000).expect("a time"));
+        let session = Session::embedded_on(Arc::new(clock.clone()), EmbeddedOptions::default())
+            .expect("opens");
+        let client = session.path.client(Actor("admin".into()));
+        let volume = json!({
+            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv-1"},
+            "spec": {"capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteMany"],
+                "storageClassName": "manual", "nfs": {"server": "nfs.example", "path": "/x"}},
+        });
+        let claim = json!({
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "claim-1", "namespace": "default"},
+            "spec": {"accessModes": ["ReadWriteMany"], "storageClassName": "manual",
+                "resources": {"requests": {"storage": "1Gi"}}},
+        });
+        let key = Key::new("default", "claim-1");
+        for (kind, key, body) in [
+            (kind::PERSISTENT_VOLUME, Key::cluster("pv-1"), volume),
+            (kind::PERSISTENT_VOLUME_CLAIM, key.clone(), claim),
+        ] {
+            let object = ObjectRef::new(kind, key);
+            let write = Write {
+                object: object.clone(),
+                on_behalf_of: object,
+                change: Change::Create(body),
+                ..class("")
+            };
+            perform(&client, &write).await.expect("created");
+        }
+        assert!(clock.settle(1000).await);
+        let phase = |session: &Session| {
+            session.mirror.read(|tables| {
+                let claim = tables.claims.get(&key).map_or("gone", |claim| claim.phase.name());
+                let volume =
+                    tables.volumes.get(&Key::cluster("pv-1")).map_or("gone", |v| v.phase.name());
+                (claim, volume)
+            })
+        };
+        assert_eq!(phase(&session), ("Bound", "Bound"));
+        let object = ObjectRef::new(kind::PERSISTENT_VOLUME_CLAIM, key.clone());
+        let delete = Write {
+            object: object.clone(),
+            on_behalf_of: object,
+            change: Change::Delete(json!({})),
+            ..class("")
+        };
+        perform(&client, &delete).await.expect("deleted");
+        assert!(clock.settle(1000).await);
+        assert_eq!(phase(&session), ("gone", "Released"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -83,7 +83,7 @@ fn resource(group: &str, version: &str, rest: &[&str], registry: &Registry) -> T
         // `/namespaces/<n>/status` is the object's, `/namespaces/<n>/pods` a
         // collection in it.
         ["namespaces", namespace, plural, rest @ ..]
-            if group != "" || !matches!(*plural, "status" | "finalize") =>
+            if !group.is_empty() || !matches!(*plural, "status" | "finalize") =>
         {
             (Some(*namespace), [&[*plural], rest].concat())
         }
