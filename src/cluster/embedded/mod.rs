@@ -9,7 +9,7 @@
 //!
 //! What is particular to a kind is in its row ([`kind::ServedKind`]); the
 //! router and the store know no kind by name. In process an [`Embedded`] is a
-//! `tower::Service`; `serve` puts the same on loopback HTTPS.
+//! `tower::Service`; [`serve`] puts the same on loopback HTTPS.
 //!
 //! Deliberately absent for now: protobuf bodies, server-side apply and the
 //! ownership of fields (`managedFields` are not kept), durability (its place is
@@ -19,6 +19,7 @@
 pub mod kind;
 pub mod kinds;
 pub mod schema;
+pub mod serve;
 pub mod status;
 pub mod store;
 pub mod validation;

@@ -4,3 +4,4 @@
 mod client;
 mod create;
 mod kube_client;
+mod served;
