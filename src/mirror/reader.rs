@@ -176,7 +176,14 @@ impl Reader {
         };
         let code = response.status();
         if code.is_success() {
-            return Ok(response);
+            let kind = response.headers().get(header::CONTENT_TYPE);
+            let kind = kind.map(|kind| String::from_utf8_lossy(kind.as_bytes()));
+            return match kind {
+                Some(kind) if !kind.contains("json") => {
+                    Err(ReadError::Garbage(format!("it answers with {}", readable(&kind, 60))))
+                }
+                _ => Ok(response),
+            };
         }
         // A refusal's text helps, but its absence changes nothing.
         let body = self.collect(response.into_body(), 1 << 20).await.unwrap_or_default();
@@ -242,10 +249,21 @@ impl Lines {
             }
             match next_chunk(&mut self.body, &*self.clock, self.silence_max).await? {
                 Some(chunk) => self.buffer.extend_from_slice(&chunk),
-                // A line cut off by the end is not an object.
-                None => return Ok(None),
+                None => return Ok(self.last_line()),
             }
         }
+    }
+}
+
+impl Lines {
+    /// What came after the last line's end. One that was cut off is not an
+    /// object and will come again; anything else the caller must see.
+    fn last_line(&mut self) -> Option<Bytes> {
+        let rest = self.buffer.split().freeze();
+        self.searched = 0;
+        let parsed: Result<serde::de::IgnoredAny, _> = serde_json::from_slice(&rest);
+        // What is empty or cut off fails at its end.
+        (!parsed.is_err_and(|error| error.is_eof())).then_some(rest)
     }
 }
 

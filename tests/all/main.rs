@@ -2,5 +2,6 @@
 
 mod conformance;
 mod golden;
+mod live;
 mod memory;
 mod tidy;
