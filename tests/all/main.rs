@@ -1,6 +1,7 @@
 //! What only a whole program can show, in one binary: a module per area.
 
 mod conformance;
+mod exchanges;
 mod golden;
 mod live;
 mod memory;

@@ -1,7 +1,7 @@
 //! The numbered checklist of what an API server must do, as raw requests to an
 //! embedded cluster. The number ends the test's name.
 
-mod client;
+pub mod client;
 mod create;
 mod kube_client;
 mod served;

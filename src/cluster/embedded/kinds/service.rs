@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::json::{child, fill, integer, items_mut, list, text};
+use super::json::{child, fill, integer, items_mut, list, put, text};
 use super::table::{AGE, NAME, age, column, name, or, plain_selector, wide};
 use crate::cluster::embedded::kind::{Column, SelectableField, ServedKind, Traits};
 use crate::cluster::embedded::status::FieldErrors;
@@ -93,8 +93,9 @@ fn default(object: &mut Value) {
     fill(spec, "type", "ClusterIP");
     for port in items_mut(spec, "/ports") {
         fill(port, "protocol", "TCP");
-        if let Some(number) = port.get("port").cloned() {
-            fill(port, "targetPort", number);
+        if integer(port, "/targetPort") == 0 && text(port, "/targetPort").is_empty() {
+            let number = port.get("port").cloned();
+            put(port, "targetPort", number);
         }
     }
     if text(spec, "/type") == "ExternalName" {
