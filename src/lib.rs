@@ -20,6 +20,8 @@ pub mod failure;
 pub mod log;
 pub mod mirror;
 pub mod model;
+pub mod panic_report;
 pub mod scenario;
+pub mod serve;
 pub mod session;
 pub mod ui;

@@ -8,6 +8,8 @@ use clap::{CommandFactory, Parser};
 use pvdeck::cli::{Cli, Command};
 use pvdeck::config::{self, Config};
 use pvdeck::failure::Failure;
+use pvdeck::log::Log;
+use pvdeck::{panic_report, serve};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -24,23 +26,47 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Some(Command::Completions { shell }) => {
-            clap_complete::generate(shell, &mut Cli::command(), "pvdeck", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "pvdeck", &mut script);
+            print(&script)
         }
         Some(Command::Config) => {
             let config = Config::load(&cli.options)?;
-            print(&config.describe())
+            print(config.describe().as_bytes())
         }
-        Some(Command::Serve(_)) | None => {
+        Some(Command::Serve(options)) => {
+            let config = Config::load(&cli.options)?;
+            let _log = prepare(&config)?;
+            runtime()?.block_on(serve::run(options))
+        }
+        None => {
             let _folder = config::state_folder()?;
             Err(Failure::new("not built yet"))
         }
     }
 }
 
+/// Log, panic reports and cryptography, before anything else runs.
+fn prepare(config: &Config) -> Result<Log, Failure> {
+    let folder = config::state_folder()?;
+    panic_report::install(&folder)?;
+    let log = Log::open(&folder, config.log_bytes_max.value);
+    log.install(&config.log_level.value)?;
+    // It fails only if there is a provider already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Ok(log)
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("no threads to run on: {error}")))
+}
+
 /// Prints to stdout; a reader that went away is no failure.
-fn print(text: &str) -> Result<(), Failure> {
-    match std::io::stdout().write_all(text.as_bytes()) {
+fn print(text: &[u8]) -> Result<(), Failure> {
+    match std::io::stdout().write_all(text) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::new(format!("standard output: {error}")))
         }
