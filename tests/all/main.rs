@@ -1,8 +1,10 @@
 //! What only a whole program can show, in one binary: a module per area.
 
 mod conformance;
+mod examples;
 mod exchanges;
 mod golden;
 mod live;
 mod memory;
 mod tidy;
+mod world;
