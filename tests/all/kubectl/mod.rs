@@ -77,7 +77,7 @@ pub async fn with_each(test: impl AsyncFn(&Kubectl)) {
 }
 
 fn debian() -> Option<PathBuf> {
-    let unpacked = "target/kubectl-debian/root/usr/bin/kubectl";
+    let unpacked = "target/kubectl-debian/unpacked/usr/bin/kubectl";
     let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join(unpacked);
     let path = std::env::var_os("PVDECK_KUBECTL_DEBIAN").map_or_else(default, PathBuf::from);
     path.is_file().then_some(path)
