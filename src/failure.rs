@@ -21,6 +21,18 @@ impl Failure {
         Self { what: what.into(), hint: None, code: 1 }
     }
 
+    /// A signal ended the program, which needs no message: the exit code is
+    /// that of shells, 128 and the signal's number.
+    pub fn signal(number: i32) -> Self {
+        let code = u8::try_from(128 + number).unwrap_or(1);
+        Self { what: format!("ended by signal {number}"), hint: None, code }
+    }
+
+    /// Whether a signal ended the program.
+    pub fn is_signal(&self) -> bool {
+        self.code > 128
+    }
+
     /// Adds what the user can do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -15,6 +15,7 @@
 pub mod cli;
 pub mod cluster;
 pub mod config;
+pub mod console;
 pub mod controllers;
 pub mod failure;
 pub mod log;

@@ -9,7 +9,7 @@ use pvdeck::cli::{Cli, Command};
 use pvdeck::config::{self, Config};
 use pvdeck::failure::Failure;
 use pvdeck::log::Log;
-use pvdeck::{panic_report, serve};
+use pvdeck::{console, panic_report, serve};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -17,7 +17,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // A closed stderr leaves only the exit code to tell.
-            let _ = writeln!(std::io::stderr(), "{failure}");
+            let _ = match failure.is_signal() {
+                true => Ok(()),
+                false => writeln!(std::io::stderr(), "{failure}"),
+            };
             ExitCode::from(failure.code())
         }
     }
@@ -40,8 +43,12 @@ fn run(cli: Cli) -> Result<(), Failure> {
             runtime()?.block_on(serve::run(options))
         }
         None => {
-            let _folder = config::state_folder()?;
-            Err(Failure::new("not built yet"))
+            let config = Config::load(&cli.options)?;
+            let _log = prepare(&config)?;
+            match runtime()?.block_on(console::run(cli.options, config))? {
+                None => Ok(()),
+                Some(signal) => Err(Failure::signal(signal)),
+            }
         }
     }
 }

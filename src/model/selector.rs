@@ -61,6 +61,11 @@ impl LabelSelector {
         Some(Self { requirements: labels.chain(expressions).collect() })
     }
 
+    /// Whether these labels (sorted by key) meet every requirement.
+    pub fn matches(&self, labels: &[(Arc<str>, Arc<str>)]) -> bool {
+        self.why_not_match(labels).is_none()
+    }
+
     /// The first requirement that these labels do not meet.
     pub fn why_not_match(&self, labels: &[(Arc<str>, Arc<str>)]) -> Option<&Requirement> {
         self.requirements.iter().find(|requirement| !requirement.holds(labels))

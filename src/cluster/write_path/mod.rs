@@ -20,7 +20,7 @@ pub mod read_only;
 pub mod retry;
 pub mod step_gate;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tower::{ServiceBuilder, ServiceExt};
 
@@ -38,7 +38,9 @@ pub use perform::{WriteError, perform, perform_as_shown};
 /// The way to one cluster. Clones share it.
 #[derive(Clone)]
 pub struct WritePath {
-    base: Base,
+    /// Behind a lock only so that the path can be shared between threads: a
+    /// boxed service cannot. Held for the time of a clone.
+    base: Arc<Mutex<Base>>,
     default_namespace: Arc<str>,
     clock: Arc<dyn Clock>,
     access: Access,
@@ -56,6 +58,7 @@ impl WritePath {
     ) -> Self {
         let journal = Journal::new(clock.clone());
         let gate = StepGate::new(journal.clone());
+        let base = Arc::new(Mutex::new(base));
         Self { base, default_namespace: default_namespace.into(), clock, access, gate, journal }
     }
 
@@ -77,7 +80,7 @@ impl WritePath {
             // Above retry: one intent, one outcome, however many tries.
             .layer(JournalLayer::new(self.journal.clone()))
             .layer(RetryLayer::new(self.clock.clone()))
-            .service(self.base.clone())
+            .service(self.base.lock().unwrap_or_else(PoisonError::into_inner).clone())
             .boxed_clone();
         kube::Client::new(service, self.default_namespace.to_string())
     }

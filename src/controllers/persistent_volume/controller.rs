@@ -160,8 +160,7 @@ impl PersistentVolumeController {
                 Step::Write(write) => (write, false),
                 Step::LastWrite(write) => (write, true),
                 other => {
-                    // Having to read first is no decision yet.
-                    if permitted && !matches!(other, Step::Get(_)) {
+                    if permitted {
                         let why = verdict.because.to_string();
                         self.parts.server.nothing_to_do(&object, &why);
                         permitted = false;

@@ -1,0 +1,448 @@
+//! What the screen is drawn from: the mirror's rows in the order of each view,
+//! and what gate, journal and controllers were last seen to be.
+//!
+//! ```text
+//! changed keys ─> Data::absorb ─> lists, problems, reasons to find again
+//! State (lens of the seen table) ─> Data::follow
+//! both ─> draw
+//! ```
+//!
+//! Changed by the shell between frames, never while one is drawn.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use crate::cluster::write_path::journal::Entry;
+use crate::cluster::write_path::step_gate::{Held, Mode};
+use crate::mirror::freshness::Freshness;
+use crate::mirror::{Mirror, Mirrored, Tables};
+use crate::model::claim::Claim;
+use crate::model::class::StorageClass;
+use crate::model::event::Event;
+use crate::model::kind::{self, Kind};
+use crate::model::node::Node;
+use crate::model::object::{Key, ObjectRef, Seconds};
+use crate::model::pod::Pod;
+use crate::model::volume::Volume;
+use crate::scenario::Progress;
+use crate::ui::keymap::Keymap;
+use crate::ui::lists::filter::Filter;
+use crate::ui::lists::order::{Lens, Listing, Order};
+use crate::ui::lists::plain::PlainList;
+use crate::ui::lists::problems::Problems;
+use crate::ui::lists::timeline::Timeline;
+use crate::ui::lists::{Context, Listed, others};
+use crate::ui::reason::Reasons;
+use crate::ui::state::{State, TableId};
+use crate::ui::target::Target;
+use crate::ui::text::Glyphs;
+use crate::ui::theme::Theme;
+
+/// Whether the context takes writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    Writable,
+    /// `:write` lifts it.
+    ReadOnly,
+    /// Nothing in here lifts it.
+    Locked,
+}
+
+/// What is known of the cluster that is looked at, beside its objects.
+#[derive(Debug, Clone)]
+pub struct SessionFacts {
+    /// The context's name, or that of the demo.
+    pub context: String,
+    /// A real cluster rather than one in this process.
+    pub live: bool,
+    pub access: Access,
+    /// The contexts one can change to.
+    pub contexts: Vec<String>,
+    /// The themes one can choose.
+    pub themes: Vec<String>,
+    /// What the user may not do: kind, verb, and the server's words.
+    pub refused: Vec<(&'static Kind, &'static str, String)>,
+}
+
+/// What the step gate does and holds.
+#[derive(Debug, Clone)]
+pub struct Stepping {
+    pub mode: Mode,
+    pub held: Vec<Held>,
+}
+
+/// A hosted controller as it was last seen.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ControllerFacts {
+    pub name: String,
+    /// `running`, `stopped`, … in one word, and whether that is a fault.
+    pub state: String,
+    pub faulty: bool,
+    pub queued: usize,
+    pub in_flight: usize,
+    pub writes: u64,
+    pub last_error: Option<String>,
+}
+
+/// How things look.
+#[derive(Debug, Clone)]
+pub struct Look {
+    pub theme: Theme,
+    pub glyphs: Glyphs,
+}
+
+/// What the screen is drawn from.
+#[derive(Debug)]
+pub struct Data {
+    pub mirror: Mirror,
+    pub session: SessionFacts,
+    /// The cluster's present.
+    pub now: Seconds,
+    /// When something last came from the cluster.
+    pub heard: Option<Seconds>,
+    /// Absent where there is no step gate to work: live clusters.
+    pub stepping: Option<Stepping>,
+    /// Writes of this program, oldest first.
+    pub journal: Vec<Entry>,
+    pub controllers: Vec<ControllerFacts>,
+    /// How far the scenario that plays has come, if one plays.
+    pub scenario: Option<Progress>,
+    pub look: Look,
+    pub keymap: Keymap,
+    pub reasons: Reasons,
+    lists: Lists,
+    changed: Changes,
+    /// Changed objects that the next frame has to take in.
+    awaiting: HashSet<ObjectRef>,
+}
+
+#[derive(Debug, Default)]
+struct Lists {
+    problems: Problems,
+    claims: Order<Claim>,
+    volumes: Order<Volume>,
+    classes: Order<StorageClass>,
+    pods: Order<Pod>,
+    nodes: Order<Node>,
+    events: Order<Event>,
+    timeline: Timeline,
+    controllers: PlainList,
+    contexts: PlainList,
+    namespaces: PlainList,
+    /// Kinds whose first list has been taken in: what came before is not news.
+    settled: HashSet<&'static Kind>,
+}
+
+/// The rows that changed a moment ago, by uid.
+#[derive(Debug, Default)]
+struct Changes {
+    until_ms: HashMap<String, u64>,
+}
+
+/// A changed row is seen to have changed for this long.
+const CHANGED_MS: u64 = 3_000;
+
+/// When more change at once, it is a reload and no news.
+const CHANGES_MAX: usize = 500;
+
+impl Data {
+    /// The data of a console that has seen nothing yet.
+    pub fn new(mirror: Mirror, session: SessionFacts, look: Look) -> Self {
+        let mut data = Self {
+            mirror,
+            session,
+            now: 0,
+            heard: None,
+            stepping: None,
+            journal: Vec::new(),
+            controllers: Vec::new(),
+            scenario: None,
+            awaiting: HashSet::new(),
+            look,
+            keymap: Keymap::default(),
+            reasons: Reasons::default(),
+            lists: Lists::default(),
+            changed: Changes::default(),
+        };
+        data.rebuild();
+        data
+    }
+
+    /// Remembers changed objects until the next frame: many changes of one
+    /// object between two frames cost as much as one.
+    pub fn await_absorbing(&mut self, changed: HashSet<ObjectRef>) {
+        match self.awaiting.is_empty() {
+            true => self.awaiting = changed,
+            false => self.awaiting.extend(changed),
+        }
+    }
+
+    /// Takes in what was remembered.
+    pub fn absorb_awaiting(&mut self, now_ms: u64) {
+        if !self.awaiting.is_empty() {
+            let changed = std::mem::take(&mut self.awaiting);
+            self.absorb(&changed, now_ms);
+        }
+    }
+
+    /// Takes in that these objects changed. Costs what changed.
+    pub fn absorb(&mut self, changed: &HashSet<ObjectRef>, now_ms: u64) {
+        self.heard = Some(self.now);
+        let mut by_kind: HashMap<&'static Kind, Vec<&Key>> = HashMap::new();
+        for object in changed {
+            by_kind.entry(object.kind).or_default().push(&object.key);
+        }
+        if by_kind.keys().any(|kind| *kind != kind::EVENT) {
+            self.reasons.outdate();
+        }
+        self.note_changes(changed, now_ms);
+        let mirror = self.mirror.clone();
+        mirror.read(|tables| {
+            let claims = affected_claims(&by_kind, tables);
+            let context = Context { tables, now: self.now, reasons: &self.reasons };
+            let keys = |kind: &'static Kind| by_kind.get(kind).into_iter().flatten().copied();
+            self.lists.claims.touch(claims.iter(), context);
+            self.lists.volumes.touch(keys(kind::PERSISTENT_VOLUME), context);
+            self.lists.classes.touch(keys(kind::STORAGE_CLASS), context);
+            self.lists.pods.touch(keys(kind::POD), context);
+            self.lists.nodes.touch(keys(kind::NODE), context);
+            self.lists.events.touch(keys(kind::EVENT), context);
+            self.lists.problems.touch::<Claim>(claims.iter(), context);
+            self.lists.problems.touch::<Volume>(keys(kind::PERSISTENT_VOLUME), context);
+            self.lists.problems.touch::<Node>(keys(kind::NODE), context);
+        });
+        if by_kind.contains_key(kind::NAMESPACE) {
+            self.relist_others(&Filter::All);
+        }
+    }
+
+    fn note_changes(&mut self, changed: &HashSet<ObjectRef>, now_ms: u64) {
+        self.changed.until_ms.retain(|_, until| *until > now_ms);
+        let fresh =
+            |kind| matches!(self.mirror.freshness_of(kind), Some(Freshness::Loading { .. }));
+        let kinds: HashSet<_> = changed.iter().map(|object| object.kind).collect();
+        let news: HashSet<_> =
+            kinds.iter().copied().filter(|kind| self.lists.settled.contains(kind)).collect();
+        self.lists.settled.extend(kinds.into_iter().filter(|kind| !fresh(kind)));
+        if changed.len() > CHANGES_MAX {
+            return;
+        }
+        self.mirror.read(|tables| {
+            for object in changed.iter().filter(|object| news.contains(object.kind)) {
+                if let Some(uid) = uid_of(object, tables) {
+                    self.changed.until_ms.insert(uid, now_ms + CHANGED_MS);
+                }
+            }
+        });
+    }
+
+    /// Whether a row changed a moment ago.
+    pub fn is_changed(&self, id: &str, now_ms: u64) -> bool {
+        self.changed.until_ms.get(id).is_some_and(|until| *until > now_ms)
+    }
+
+    /// When the next row stops being marked as changed.
+    pub fn next_calm_ms(&self, now_ms: u64) -> Option<u64> {
+        self.changed.until_ms.values().copied().filter(|until| *until > now_ms).min()
+    }
+
+    /// Looks through the lens that the state says for its seen table.
+    pub fn follow(&mut self, state: &State) {
+        let Some(table) = state.table() else { return };
+        let list = &state.top().list;
+        let filter = Filter::parse(&list.filter).unwrap_or_default();
+        let lens = Lens {
+            namespace: state.namespace.as_deref().map(Box::from),
+            filter: filter.clone(),
+            sort: list.sort,
+            descending: list.descending,
+        };
+        let mirror = self.mirror.clone();
+        mirror.read(|tables| {
+            let context = Context { tables, now: self.now, reasons: &self.reasons };
+            let lists = &mut self.lists;
+            match table {
+                TableId::Overview => lists.problems.set_lens(lens, context),
+                TableId::Claims => lists.claims.set_lens(lens, context),
+                TableId::Volumes => lists.volumes.set_lens(lens, context),
+                TableId::Classes => lists.classes.set_lens(lens, context),
+                TableId::Pods => lists.pods.set_lens(lens, context),
+                TableId::Nodes => lists.nodes.set_lens(lens, context),
+                TableId::Events => lists.events.set_lens(lens, context),
+                TableId::Timeline | TableId::Controllers => {}
+                TableId::Contexts | TableId::Namespaces => {}
+            }
+        });
+        match table {
+            TableId::Timeline => {
+                self.lists.timeline.follow(&self.journal, filter, state.top().about.as_ref());
+            }
+            TableId::Controllers | TableId::Contexts | TableId::Namespaces => {
+                self.relist_others(&filter);
+            }
+            _ => {}
+        }
+    }
+
+    /// Finds the reasons of the claims that are on the screen; false if some
+    /// are left for the next frame.
+    pub fn find_reasons(&mut self, state: &State) -> bool {
+        let rows = usize::from(state.height);
+        let top = state.top().list.top;
+        let mirror = self.mirror.clone();
+        mirror.read(|tables| {
+            let uids: Vec<String> = match state.table() {
+                Some(TableId::Claims) => {
+                    (top..top + rows).filter_map(|at| self.lists.claims.id_at(at)).collect()
+                }
+                Some(TableId::Overview) => {
+                    (top..top + rows).filter_map(|at| self.lists.problems.id_at(at)).collect()
+                }
+                _ => state.top().target().map(|target| target.uid.clone()).into_iter().collect(),
+            };
+            let claims = uids.iter().filter_map(|uid| tables.claims.by_uid(uid)).map(|row| &**row);
+            self.reasons.bring_up_to_date(claims, tables)
+        })
+    }
+
+    /// The list behind a table.
+    pub fn listed(&self, table: TableId) -> &dyn Listed {
+        match table {
+            TableId::Overview => &self.lists.problems,
+            TableId::Claims => &self.lists.claims,
+            TableId::Volumes => &self.lists.volumes,
+            TableId::Classes => &self.lists.classes,
+            TableId::Pods => &self.lists.pods,
+            TableId::Nodes => &self.lists.nodes,
+            TableId::Events => &self.lists.events,
+            TableId::Timeline => &self.lists.timeline,
+            TableId::Controllers => &self.lists.controllers,
+            TableId::Contexts => &self.lists.contexts,
+            TableId::Namespaces => &self.lists.namespaces,
+        }
+    }
+
+    /// Reads the rows with what they are formatted with.
+    pub fn read<T>(&self, read: impl FnOnce(Context<'_>) -> T) -> T {
+        self.mirror.read(|tables| read(Context { tables, now: self.now, reasons: &self.reasons }))
+    }
+
+    /// How many things need a person.
+    pub fn problems(&self) -> usize {
+        self.lists.problems.total()
+    }
+
+    /// The object that keys act upon: the layer's own, or the one under the
+    /// cursor.
+    pub fn target(&self, state: &State) -> Option<Target> {
+        if let Some(target) = state.top().target() {
+            // The layer keeps the object it was opened on; its version moves.
+            return Some(self.renewed(target).unwrap_or_else(|| target.clone()));
+        }
+        let id = state.top().list.cursor.as_ref()?;
+        self.read(|context| self.listed(state.table()?).target(context, id))
+    }
+
+    /// The same object as it is now; none if it is gone.
+    pub fn renewed(&self, target: &Target) -> Option<Target> {
+        fn find<R: Mirrored>(target: &Target, tables: &Tables) -> Option<Target> {
+            Some(Target::new(R::KIND, R::table(tables).by_uid(&target.uid)?.meta()))
+        }
+        self.mirror.read(|tables| {
+            find::<Claim>(target, tables)
+                .or_else(|| find::<Volume>(target, tables))
+                .or_else(|| find::<StorageClass>(target, tables))
+                .or_else(|| find::<Pod>(target, tables))
+                .or_else(|| find::<Node>(target, tables))
+                .or_else(|| find::<Event>(target, tables))
+        })
+    }
+
+    /// The namespaces there are, sorted.
+    pub fn namespaces(&self) -> Vec<String> {
+        self.mirror.read(|tables| {
+            tables.namespaces.iter().map(|row| row.meta.key.name.to_string()).collect()
+        })
+    }
+
+    /// The server's words why a verb on a kind is not permitted.
+    pub fn why_not_permitted(&self, kind: &'static Kind, verb: &str) -> Option<String> {
+        let refused = self.session.refused.iter();
+        refused
+            .filter(|(refused, what, _)| *refused == kind && *what == verb)
+            .map(|(_, _, why)| why.clone())
+            .next()
+    }
+
+    /// How current the rows of a table are.
+    pub fn freshness(&self, table: TableId) -> Option<Freshness> {
+        self.mirror.freshness_of(match table {
+            TableId::Overview | TableId::Claims => kind::PERSISTENT_VOLUME_CLAIM,
+            TableId::Volumes => kind::PERSISTENT_VOLUME,
+            TableId::Classes => kind::STORAGE_CLASS,
+            TableId::Pods => kind::POD,
+            TableId::Nodes => kind::NODE,
+            TableId::Events => kind::EVENT,
+            TableId::Namespaces => kind::NAMESPACE,
+            TableId::Timeline | TableId::Controllers | TableId::Contexts => return None,
+        })
+    }
+
+    /// Sorts everything anew: after a start or a change of context.
+    pub fn rebuild(&mut self) {
+        let mirror = self.mirror.clone();
+        mirror.read(|tables| {
+            let context = Context { tables, now: self.now, reasons: &self.reasons };
+            fn rebuild<R: Listing>(order: &mut Order<R>, context: Context<'_>) {
+                order.rebuild(context);
+            }
+            rebuild(&mut self.lists.claims, context);
+            rebuild(&mut self.lists.volumes, context);
+            rebuild(&mut self.lists.classes, context);
+            rebuild(&mut self.lists.pods, context);
+            rebuild(&mut self.lists.nodes, context);
+            rebuild(&mut self.lists.events, context);
+            self.lists.problems.rebuild(context);
+        });
+        self.relist_others(&Filter::All);
+    }
+
+    fn relist_others(&mut self, filter: &Filter) {
+        self.lists.controllers = others::controllers(&self.controllers, filter);
+        self.lists.contexts = others::contexts(&self.session, filter);
+        self.lists.namespaces = self.mirror.read(|tables| others::namespaces(tables, filter));
+    }
+}
+
+/// The claims whose rows may look otherwise now: those that changed, and those
+/// whose pods, volumes or classes did.
+fn affected_claims(by_kind: &HashMap<&'static Kind, Vec<&Key>>, tables: &Tables) -> BTreeSet<Key> {
+    let keys = |kind: &'static Kind| by_kind.get(kind).into_iter().flatten().copied();
+    let mut claims: BTreeSet<Key> = keys(kind::PERSISTENT_VOLUME_CLAIM).cloned().collect();
+    for pod in keys(kind::POD).filter_map(|key| tables.pods.get(key)) {
+        let namespace = &pod.meta.key.namespace;
+        claims.extend(pod.claims.iter().map(|c| Key::new(namespace.clone(), c.claim.clone())));
+    }
+    let classes: HashSet<&str> = keys(kind::STORAGE_CLASS).map(|key| &*key.name).collect();
+    if !classes.is_empty() {
+        // Classes change rarely, and then every claim of theirs counts.
+        let of_class =
+            tables.claims.iter().filter(|claim| classes.contains(claim.effective_class()));
+        claims.extend(of_class.map(|claim| claim.meta.key.clone()));
+    }
+    claims
+}
+
+fn uid_of(object: &ObjectRef, tables: &Tables) -> Option<String> {
+    fn find<R: Mirrored>(object: &ObjectRef, tables: &Tables) -> Option<String> {
+        if object.kind != R::KIND {
+            return None;
+        }
+        Some(R::table(tables).get(&object.key)?.meta().uid.to_string())
+    }
+    find::<Claim>(object, tables)
+        .or_else(|| find::<Volume>(object, tables))
+        .or_else(|| find::<StorageClass>(object, tables))
+        .or_else(|| find::<Pod>(object, tables))
+        .or_else(|| find::<Node>(object, tables))
+        .or_else(|| find::<Event>(object, tables))
+}

@@ -1,0 +1,43 @@
+//! What the cluster answered. An answer to a question that nobody waits for
+//! any more is dropped.
+
+use crate::ui::data::Data;
+use crate::ui::dialog::Dialog;
+use crate::ui::message::{Answer, Effect};
+use crate::ui::state::{Fetched, State, View};
+use crate::ui::update::{dialogs, editing};
+use crate::ui::yaml;
+
+pub fn take(state: &mut State, data: &Data, ask: u64, answer: Answer) -> Vec<Effect> {
+    if state.dialog.as_ref().is_some_and(|dialog| dialog.waits_for(ask)) {
+        return match &state.dialog {
+            Some(Dialog::Rebind(_)) => dialogs::rebound(state, data, answer),
+            _ => dialogs::deleted(state, ask, answer),
+        };
+    }
+    for at in 0..state.layers.len() {
+        let layer = &mut state.layers[at];
+        if layer.fetched == Fetched::Asked(ask) {
+            layer.fetched = match answer {
+                Answer::Object(object) => {
+                    Fetched::Lines(yaml::to_text(&object).lines().map(str::to_owned).collect())
+                }
+                Answer::Failed(what) => Fetched::Failed(what),
+                Answer::WouldBe(_) | Answer::Written | Answer::Conflict { .. } => {
+                    Fetched::Failed("the answer was to another question".into())
+                }
+            };
+            return Vec::new();
+        }
+        if let View::Editor(editor) = &mut layer.view
+            && editor.waits_for(ask)
+        {
+            return editing::answered(state, at, answer);
+        }
+    }
+    // A write whose dialog was left goes on; its failure must not be silent.
+    if let Answer::Failed(what) | Answer::Conflict { message: what, .. } = answer {
+        state.complain(what);
+    }
+    Vec::new()
+}

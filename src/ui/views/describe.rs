@@ -1,0 +1,189 @@
+//! What is known about an object, in words, and its events.
+
+use crate::model::claim::Claim;
+use crate::model::class::StorageClass;
+use crate::model::event::{Event, Severity};
+use crate::model::node::Node;
+use crate::model::object::Meta;
+use crate::model::pod::Pod;
+use crate::model::volume::Volume;
+use crate::ui::age::age;
+use crate::ui::data::Data;
+use crate::ui::lists::{Context, claims, classes, nodes, pods, volumes};
+use crate::ui::reason;
+use crate::ui::sign::Sign;
+use crate::ui::target::Target;
+use crate::ui::theme::Role;
+use crate::ui::views::page::Page;
+
+/// Events shown of one object.
+const EVENTS_MAX: usize = 200;
+
+pub fn write(page: &mut Page<'_>, target: &Target, data: &Data) {
+    data.read(|context| {
+        let tables = context.tables;
+        page.say(Role::Title, &format!("{} {}", target.kind.singular, target.key()));
+        let uid = target.uid.as_str();
+        if let Some(claim) = tables.claims.by_uid(uid) {
+            of_claim(page, claim, context);
+        } else if let Some(volume) = tables.volumes.by_uid(uid) {
+            of_volume(page, volume, context);
+        } else if let Some(class) = tables.classes.by_uid(uid) {
+            of_class(page, class, context);
+        } else if let Some(pod) = tables.pods.by_uid(uid) {
+            of_pod(page, pod, context);
+        } else if let Some(node) = tables.nodes.by_uid(uid) {
+            of_node(page, node, context);
+        } else if let Some(event) = tables.events.by_uid(uid) {
+            of_event(page, event, context);
+            return;
+        } else {
+            page.say(Role::Error, "it is gone");
+        }
+        page.rule();
+        events(page, uid, context);
+    });
+}
+
+fn common(page: &mut Page<'_>, meta: &Meta, context: Context<'_>) {
+    page.fact("created", &format!("{} ago", age(meta.created, context.now)));
+    if let Some(since) = meta.deleting {
+        page.fact("terminating", &format!("for {}", age(since, context.now)));
+    }
+    if let Some(owner) = &meta.owner {
+        page.fact("owner", &format!("{} {}", owner.kind, owner.name));
+    }
+    let labels: Vec<_> = meta.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    if !labels.is_empty() {
+        page.fact("labels", &labels.join(" "));
+    }
+    for (key, value) in meta.annotations.iter() {
+        page.fact("annotation", &format!("{key}: {value}"));
+    }
+    if !meta.finalizers.is_empty() {
+        page.fact("finalizers", &meta.finalizers.join(" "));
+    }
+    page.fact("uid", &meta.uid);
+    page.fact("version", &meta.version.to_string());
+}
+
+fn of_claim(page: &mut Page<'_>, claim: &Claim, context: Context<'_>) {
+    page.fact("state", claims::state_word(claim));
+    page.fact("why", &reason::reason(claim, context.tables).text);
+    page.fact("size", &claims::size_text(claim));
+    page.fact("modes", &format!("{} {}", claim.access_modes, claim.mode.name()));
+    page.fact("class", claim.class.as_deref().unwrap_or("(none)"));
+    page.fact("volume", if claim.volume_name.is_empty() { "(none)" } else { &claim.volume_name });
+    for pod in context.tables.pods_using(&claim.meta.key) {
+        page.fact("used by", &format!("pod {} {}", pod.meta.key.name, pods::state_word(pod)));
+    }
+    common(page, &claim.meta, context);
+}
+
+fn of_volume(page: &mut Page<'_>, volume: &Volume, context: Context<'_>) {
+    page.fact("state", volumes::state_word(volume));
+    if let Some(message) = volume.message.as_deref().or(volume.reason.as_deref()) {
+        page.fact("message", message);
+    }
+    let size = volume.capacity.map_or_else(|| "?".into(), |size| size.to_string());
+    page.fact("size", &size);
+    page.fact("modes", &format!("{} {}", volume.access_modes, volume.mode.name()));
+    page.fact("class", if volume.class.is_empty() { "(none)" } else { &volume.class });
+    page.fact("reclaim", volume.reclaim_policy.name());
+    page.fact("source", &volumes::source_text(volume));
+    match &volume.claim_ref {
+        None => page.fact("claim", "(none)"),
+        Some(by) => {
+            let held = context.tables.claims.get(&by.key);
+            let note = match held {
+                Some(claim) if *claim.meta.uid == *by.uid => "",
+                Some(_) if by.uid.is_empty() => " (reserved by name)",
+                Some(_) => " (an earlier claim of that name)",
+                None => " (which does not exist)",
+            };
+            page.fact("claim", &format!("{}{note}", by.key));
+        }
+    }
+    for attachment in context.tables.attachments_of(&volume.meta.key.name) {
+        let word = if attachment.attached { "attached" } else { "not attached" };
+        page.fact("attachment", &format!("{word} on {}", attachment.node));
+    }
+    common(page, &volume.meta, context);
+}
+
+fn of_class(page: &mut Page<'_>, class: &StorageClass, context: Context<'_>) {
+    page.fact("provisioner", &class.provisioner);
+    page.fact("binds", classes::binding_word(class));
+    page.fact("reclaim", &class.reclaim_policy);
+    page.fact("expands", if class.expandable { "yes" } else { "no" });
+    page.fact("default", if class.is_default() { "yes" } else { "no" });
+    let name = &class.meta.key.name;
+    let claims = context.tables.claims.iter().filter(|c| c.effective_class() == &**name).count();
+    let volumes = context.tables.volumes.iter().filter(|v| v.class == *name).count();
+    page.fact("used by", &format!("{claims} claims, {volumes} volumes"));
+    common(page, &class.meta, context);
+}
+
+fn of_pod(page: &mut Page<'_>, pod: &Pod, context: Context<'_>) {
+    page.fact("state", pods::state_word(pod));
+    if let Some(reason) = &pod.reason {
+        page.fact("reason", reason);
+    }
+    page.fact("node", if pod.node.is_empty() { "(none yet)" } else { &pod.node });
+    for claim in &pod.claims {
+        let key =
+            crate::model::object::Key::new(pod.meta.key.namespace.clone(), claim.claim.clone());
+        let state =
+            context.tables.claims.get(&key).map_or("does not exist", |c| claims::state_word(c));
+        page.fact("claim", &format!("{} as {}: {state}", claim.claim, claim.volume));
+    }
+    common(page, &pod.meta, context);
+}
+
+fn of_node(page: &mut Page<'_>, node: &Node, context: Context<'_>) {
+    page.fact("state", node.ready.name());
+    if let Some(since) = node.ready_since {
+        page.fact("since", &age(since, context.now));
+    }
+    page.fact("cordoned", if node.unschedulable { "yes" } else { "no" });
+    for taint in &node.taints {
+        page.fact("taint", &format!("{}={}:{}", taint.key, taint.value, taint.effect));
+    }
+    let drivers = nodes::drivers_text(node, context);
+    page.fact("drivers", if drivers.is_empty() { "(none)" } else { &drivers });
+    page.fact("attached", &node.volumes_attached.join(" "));
+    page.fact("in use", &node.volumes_in_use.join(" "));
+    common(page, &node.meta, context);
+}
+
+fn of_event(page: &mut Page<'_>, event: &Event, context: Context<'_>) {
+    page.fact("about", &format!("{} {}", event.about.kind, event.about.key));
+    page.fact("type", event.severity.name());
+    page.fact("reason", &event.reason);
+    page.fact("from", &event.source);
+    page.fact("seen", &format!("{} times", event.count));
+    page.fact("first", &format!("{} ago", age(event.first_seen, context.now)));
+    page.fact("last", &format!("{} ago", age(event.last_seen, context.now)));
+    page.blank();
+    page.say(Role::Text, &event.message);
+}
+
+/// The events about an object, newest first. Normal ones are evidence too.
+pub fn events(page: &mut Page<'_>, uid: &str, context: Context<'_>) {
+    let mut events: Vec<_> = context.tables.events_about(uid).collect();
+    if events.is_empty() {
+        page.say(Role::Dim, "EVENTS  none seen; servers forget them after an hour");
+        return;
+    }
+    events.sort_by_key(|event| (std::cmp::Reverse(event.last_seen), event.meta.key.clone()));
+    page.heading("EVENTS");
+    for event in events.iter().take(EVENTS_MAX) {
+        let sign = match event.severity {
+            Severity::Warning => Sign::Fault,
+            Severity::Normal => Sign::NotYet,
+        };
+        let times = if event.count > 1 { format!(" x{}", event.count) } else { String::new() };
+        let when = format!("{}{times}", age(event.last_seen, context.now));
+        page.signed(sign, &when, 9, &format!("{}  {}", event.reason, event.message));
+    }
+}

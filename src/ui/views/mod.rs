@@ -1,0 +1,72 @@
+//! The views of text: pages of lines made from state and data. Tables are
+//! drawn by [`super::widgets::table`].
+
+pub mod describe;
+pub mod dialogs;
+pub mod editor;
+pub mod help;
+pub mod journey;
+pub mod page;
+pub mod related;
+pub mod step;
+pub mod strip;
+pub mod why;
+
+use ratatui::text::Line;
+
+use crate::ui::data::Data;
+use crate::ui::state::{Fetched, State, View};
+use crate::ui::theme::Role;
+use crate::ui::views::page::Page;
+
+/// The lines of a view of text; none for tables and the editor.
+pub fn document(state: &State, data: &Data) -> Vec<Line<'static>> {
+    let mut page = Page::new(&data.look, usize::from(state.width));
+    match &state.top().view {
+        View::Table(_) | View::Editor(_) => {}
+        View::Help => help::write(&mut page, state, data),
+        View::Step => step::write(&mut page, state, data),
+        View::Journey(target) => journey::write(&mut page, target, data),
+        View::Why(target) => why::write(&mut page, target, data),
+        View::Describe(target) => describe::write(&mut page, target, data),
+        View::Relations(target) => related::write(&mut page, target, data),
+        View::Yaml(_) => match &state.top().fetched {
+            Fetched::Nothing | Fetched::Asked(_) => page.say(Role::Dim, "reading ..."),
+            Fetched::Failed(what) => page.say(Role::Error, what),
+            Fetched::Lines(lines) => lines.iter().for_each(|line| page.raw(Role::Text, line)),
+        },
+    }
+    page.into_lines()
+}
+
+/// How many lines the seen view of text has.
+pub fn document_len(state: &State, data: &Data) -> usize {
+    document(state, data).len()
+}
+
+/// All rows or lines of the seen view as plain text: for a file.
+pub fn as_text(state: &State, data: &Data) -> String {
+    let mut text = String::new();
+    let Some(table) = state.table() else {
+        if let View::Editor(editor) = &state.top().view {
+            return editor.text.text();
+        }
+        for line in document(state, data) {
+            text.push_str(line.to_string().trim_end());
+            text.push('\n');
+        }
+        return text;
+    };
+    let listed = data.listed(table);
+    let titles: Vec<_> = listed.columns().iter().map(|column| column.title).collect();
+    text.push_str(&titles.join("\t"));
+    text.push('\n');
+    data.read(|context| {
+        for row in (0..listed.len()).filter_map(|at| listed.row(context, at)) {
+            let cells: Vec<_> = row.cells.iter().map(|cell| &*cell.text).collect();
+            text.push_str(&cells.join("\t"));
+            text.push('\n');
+        }
+    });
+    text
+}

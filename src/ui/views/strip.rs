@@ -1,0 +1,58 @@
+//! What is said of the row under the cursor, below its table.
+
+use crate::ui::lists::{Context, Listed, volumes};
+use crate::ui::reason;
+use crate::ui::state::TableId;
+use crate::ui::target::Target;
+
+/// A sentence or two about a row.
+pub fn of_row(
+    table: TableId,
+    target: Option<&Target>,
+    listed: &dyn Listed,
+    at: usize,
+    context: Context<'_>,
+) -> String {
+    let tables = context.tables;
+    if let Some(target) = target {
+        if let Some(claim) = tables.claims.by_uid(&target.uid) {
+            let reason = match context.reasons.get(&target.uid) {
+                Some(reason) => reason.text.clone(),
+                None => reason::reason(claim, tables).text,
+            };
+            let users: Vec<_> =
+                tables.pods_using(&claim.meta.key).map(|pod| &*pod.meta.key.name).collect();
+            let used = match users.as_slice() {
+                [] => "",
+                _ if reason.contains("used by") => "",
+                [pod] => &format!("  used by pod {pod}"),
+                [pod, more @ ..] => &format!("  used by pod {pod} and {} more", more.len()),
+            };
+            return format!("{}  {reason}{used}", target.key());
+        }
+        if let Some(volume) = tables.volumes.by_uid(&target.uid) {
+            let message = volume.message.as_deref().or(volume.reason.as_deref());
+            let said = message.map(|message| format!("  {message}")).unwrap_or_default();
+            let hint = match volume.phase {
+                crate::model::volume::VolumePhase::Released => {
+                    "  its claim is gone and its data is kept: b gives it to another claim"
+                }
+                _ => "",
+            };
+            return format!("{}  {}{said}{hint}", target.name, volumes::source_text(volume));
+        }
+    }
+    let cells = listed.row(context, at).map(|row| row.cells).unwrap_or_default();
+    match table {
+        TableId::Events | TableId::Timeline | TableId::Controllers => {
+            // The last column is the one that is cut short.
+            cells.last().map(|cell| cell.text.to_string()).unwrap_or_default()
+        }
+        TableId::Contexts => "Enter opens this cluster".into(),
+        TableId::Namespaces => "Enter narrows all lists to this namespace; 0 shows all".into(),
+        _ => {
+            let texts: Vec<_> = cells.iter().map(|cell| &*cell.text).collect();
+            texts.join("  ")
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The last line: what keys do here, or the line being typed, or what just
+//! happened. And the strip above it.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use crate::mirror::freshness::Freshness;
+use crate::ui::command::{self, Act, Command, Refusal};
+use crate::ui::data::Data;
+use crate::ui::state::{Prompt, PromptKind, State, TableId};
+use crate::ui::text;
+use crate::ui::theme::Role;
+use crate::ui::views::strip;
+
+/// Draws the last line.
+pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, data: &Data) {
+    if area.height == 0 {
+        return;
+    }
+    let look = &data.look;
+    let width = usize::from(area.width);
+    if let Some(prompt) = &state.prompt {
+        return draw_prompt(buffer, area, prompt, data);
+    }
+    if let Some(notice) = &state.notice {
+        let text = format!(" {}", notice.text);
+        let fitted = text::fit(&text, width, look.glyphs);
+        buffer.set_stringn(area.x, area.y, &fitted, width, look.theme.style(notice.role()));
+        return;
+    }
+    // What leads everywhere else is always there, however much else is.
+    let (last, first): (Vec<_>, Vec<_>) = command::ALL
+        .iter()
+        .filter(|command| !command.bar.is_empty())
+        .partition(|command| matches!(command.act, Act::CommandLine | Act::Help));
+    let reserved: usize = last.iter().map(|command| needed(command, data)).sum();
+    let mut x = 1;
+    for (command, room) in first
+        .into_iter()
+        .map(|command| (command, width.saturating_sub(reserved)))
+        .chain(last.into_iter().map(|command| (command, width)))
+    {
+        let (key_role, role) = match command::why_not(command, state, data) {
+            Ok(()) => (Role::Key, Role::Text),
+            Err(Refusal::Because(_)) => (Role::Dim, Role::Dim),
+            Err(Refusal::NotHere) => continue,
+        };
+        let needed = needed(command, data);
+        if needed == 0 || x + needed > room {
+            continue;
+        }
+        let key = first_key(command, data);
+        let y = area.y;
+        buffer.set_stringn(area.x + x as u16, y, &key, width - x, look.theme.style(key_role));
+        let at = x + text::width(&key) + 1;
+        buffer.set_stringn(area.x + at as u16, y, command.bar, width - at, look.theme.style(role));
+        x += needed;
+    }
+}
+
+fn first_key(command: &Command, data: &Data) -> String {
+    data.keymap.keys(command).into_iter().next().unwrap_or_default()
+}
+
+/// Cells that a command takes in the bar; 0 for one without a key.
+fn needed(command: &Command, data: &Data) -> usize {
+    match first_key(command, data) {
+        key if key.is_empty() => 0,
+        key => text::width(&key) + 1 + command.bar.len() + 2,
+    }
+}
+
+fn draw_prompt(buffer: &mut Buffer, area: Rect, prompt: &Prompt, data: &Data) {
+    let look = &data.look;
+    let width = usize::from(area.width);
+    let sign = match prompt.kind {
+        PromptKind::Command => ":",
+        PromptKind::Filter => "/",
+    };
+    let typed = format!("{sign}{}", prompt.text);
+    // The end of what is typed has to be seen, not its beginning.
+    let mut shown = typed.as_str();
+    while text::width(shown) + 1 > width && !shown.is_empty() {
+        shown = &shown[shown.chars().next().map_or(0, char::len_utf8)..];
+    }
+    buffer.set_stringn(area.x, area.y, shown, width, look.theme.style(Role::Input));
+    let at = text::width(shown);
+    if at < width {
+        buffer.set_stringn(area.x + at as u16, area.y, " ", 1, look.theme.style(Role::Focused));
+    }
+    if prompt.kind == PromptKind::Command && !prompt.text.is_empty() {
+        let hints = command::completions(&prompt.text, data).join("  ");
+        let from = at + 3;
+        if from < width {
+            let fitted = text::fit(&hints, width - from, look.glyphs);
+            let x = area.x + from as u16;
+            buffer.set_stringn(x, area.y, &fitted, width - from, look.theme.style(Role::Dim));
+        }
+    }
+}
+
+/// Draws what is to be said of the row under the cursor.
+pub fn draw_strip(buffer: &mut Buffer, area: Rect, state: &State, data: &Data, table: TableId) {
+    if area.height == 0 {
+        return;
+    }
+    let look = &data.look;
+    let width = usize::from(area.width);
+    let rule = look.glyphs.rule().repeat(width);
+    buffer.set_stringn(area.x, area.y, &rule, width, look.theme.style(Role::Border));
+    let (role, said) = strip_text(state, data, table);
+    let lines = text::wrap(&said, width.saturating_sub(2));
+    let shown = usize::from(area.height - 1);
+    for (at, line) in lines.iter().take(shown).enumerate() {
+        let more = at + 1 == shown && lines.len() > shown;
+        let line = if more { format!("{line} {}", look.glyphs.ellipsis()) } else { line.clone() };
+        let fitted = text::fit(&line, width.saturating_sub(1), look.glyphs);
+        let y = area.y + 1 + at as u16;
+        buffer.set_stringn(area.x + 1, y, &fitted, width - 1, look.theme.style(role));
+    }
+}
+
+fn strip_text(state: &State, data: &Data, table: TableId) -> (Role, String) {
+    let list = &state.top().list;
+    match data.freshness(table) {
+        Some(Freshness::Forbidden { message }) => {
+            return (Role::Error, format!("not permitted: {message}; no rows means: cannot tell"));
+        }
+        Some(Freshness::Stale { error, .. }) => {
+            return (Role::Error, format!("the server does not answer, trying again: {error}"));
+        }
+        Some(Freshness::NotServed) => {
+            return (Role::Error, "this server does not know the kind".into());
+        }
+        Some(Freshness::Loading { .. } | Freshness::Live | Freshness::LiveInNamespace { .. })
+        | None => {}
+    }
+    if list.lost {
+        return (Role::Fault, "what was under the cursor is gone; move to choose another".into());
+    }
+    let Some(id) = &list.cursor else { return (Role::Dim, nothing_text(state, data, table)) };
+    let marks = match list.marks.len() {
+        0 => String::new(),
+        marks => format!("  [{marks} marked]"),
+    };
+    let said = data.read(|context| {
+        let listed = data.listed(table);
+        let at = listed.position(context, id)?;
+        let target = listed.target(context, id);
+        let said = strip::of_row(table, target.as_ref(), listed, at, context);
+        Some(said)
+    });
+    (Role::Text, format!("{}{marks}", said.unwrap_or_default()))
+}
+
+fn nothing_text(state: &State, data: &Data, table: TableId) -> String {
+    let list = &state.top().list;
+    match table {
+        _ if !list.filter.is_empty() => format!("nothing matches `{}`; Esc clears it", list.filter),
+        _ if data.heard.is_none() => "waiting for the cluster".into(),
+        TableId::Overview => {
+            "Nothing needs you. :pvc claims  :pv volumes  :sc classes  ? help".into()
+        }
+        _ if state.namespace.is_some() => "nothing in this namespace; 0 shows all".into(),
+        _ => "nothing here".into(),
+    }
+}
