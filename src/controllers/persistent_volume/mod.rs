@@ -17,6 +17,7 @@ pub mod because;
 pub mod cache;
 pub mod claim;
 pub mod controller;
+pub mod explain;
 pub mod host_path;
 pub mod index;
 pub mod latency;
