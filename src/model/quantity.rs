@@ -248,4 +248,59 @@ mod tests {
         assert!(parse("9223372036854775807") < parse("9223372036854775808"));
         assert_eq!(parse("1Gi"), parse("1073741824"));
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config {
+            rng_seed: proptest::test_runner::RngSeed::Fixed(1),
+            failure_persistence: None,
+            ..Default::default()
+        })]
+
+        /// Order and equality are those of the numbers, whatever the suffixes.
+        #[test]
+        fn order_is_that_of_the_numbers(
+            a in 0..5_000_000_i128, b in 0..5_000_000_i128, x in 0..8_usize, y in 0..8_usize,
+        ) {
+            let suffixes = [
+                ("", 1), ("k", 1000), ("M", 1_000_000), ("Ki", 1 << 10), ("Mi", 1 << 20),
+                ("Gi", 1 << 30), ("e3", 1000), ("E", 10_i128.pow(18)),
+            ];
+            let of = |n: i128, at: usize| {
+                let (suffix, factor) = suffixes[at];
+                (Quantity::parse(&format!("{n}{suffix}")).expect("a quantity"), n * factor)
+            };
+            let ((left, left_value), (right, right_value)) = (of(a, x), of(b, y));
+            proptest::prop_assert_eq!(left.cmp(&right), left_value.cmp(&right_value));
+            proptest::prop_assert_eq!(left == right, left_value == right_value);
+        }
+
+        /// The canonical form reads back as the same amount and does not change.
+        #[test]
+        fn canonical_form_is_exact_and_stable(
+            n in 0..100_000_000_u64, decimals in 0..4_usize, suffix in 0..9_usize,
+        ) {
+            let suffix = ["", "m", "k", "M", "Ki", "Mi", "Gi", "e3", "P"][suffix];
+            let text = format!("{}.{:0decimals$}{suffix}", n / 7, n % 10_u64.pow(decimals as u32));
+            let parsed = Quantity::parse(&text).expect("a quantity");
+            let shown = parsed.to_string();
+            let again = Quantity::parse(&shown).expect("a quantity");
+            proptest::prop_assert_eq!(parsed, again, "{} {}", text, shown);
+            proptest::prop_assert_eq!(again.to_string(), shown);
+        }
+
+        /// No text makes the parser panic.
+        #[test]
+        fn any_text_is_read_or_refused(text in ".{0,24}") {
+            let _ = Quantity::parse(&text);
+        }
+
+        #[test]
+        fn rounding_goes_up_and_never_far(n in -1_000_000_000_i64..1_000_000_000) {
+            let exact = Quantity::parse(&format!("{n}n")).expect("a quantity");
+            let rounded = exact.rounded_up_to_milli();
+            proptest::prop_assert!(rounded >= exact);
+            let milli = Quantity::parse("1m").expect("a quantity");
+            proptest::prop_assert!(rounded.nano - exact.nano < milli.nano);
+        }
+    }
 }

@@ -32,3 +32,6 @@ mod operations;
 mod provisioning;
 mod reclaim;
 mod recycler_pod;
+
+#[cfg(test)]
+pub(crate) mod cases;

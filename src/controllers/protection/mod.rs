@@ -108,3 +108,6 @@ impl Parts {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
