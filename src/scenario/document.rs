@@ -144,11 +144,14 @@ struct Pairs {
 impl Scenario {
     /// Reads and checks a scenario. `file` is what errors call it.
     pub fn read(file: &str, text: &str) -> Result<Self, BadScenario> {
-        let read: ScenarioFile = serde_yaml::from_str(text).map_err(|error| BadScenario {
+        // A volume may be called `n`: only `true` and `false` are booleans.
+        let options = serde_yaml::options! { strict_booleans: true };
+        let bad = |error: serde_yaml::Error| BadScenario {
             file: file.to_owned(),
             line: error.location().map(|at| at.line()),
             what: error.without_snippet().to_string(),
-        })?;
+        };
+        let read: ScenarioFile = serde_yaml::from_str_with_options(text, options).map_err(bad)?;
         read.check().map_err(|(line, what)| BadScenario {
             file: file.to_owned(),
             line: Some(line),

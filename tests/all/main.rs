@@ -1,8 +1,13 @@
 //! What only a whole program can show, in one binary: a module per area.
 
 mod conformance;
+mod examples;
 mod exchanges;
 mod golden;
+mod kubectl;
 mod live;
 mod memory;
+mod serve;
+mod served;
 mod tidy;
+mod world;

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::cluster::embedded::Embedded;
 use crate::cluster::embedded::kind::Subresource;
-use crate::cluster::embedded::negotiate::{Form, Offer, negotiate};
+use crate::cluster::embedded::negotiate::{Encoding, Form, Offer, negotiate};
+use crate::cluster::embedded::openapi;
 use crate::cluster::embedded::path::{Target, VIRTUAL};
 use crate::cluster::embedded::query::Query;
 use crate::cluster::embedded::refusal::unknown_resource;
@@ -57,6 +58,10 @@ impl Embedded {
         // Health is asked by things that accept anything or only text.
         if let Target::Health(check) = &target {
             return Ok((health(check, query), Default::default()));
+        }
+        // The description of the API has media types of its own.
+        if let Target::OpenApi(document) = &target {
+            return openapi_reply(parts, query, document);
         }
         let media = media?;
         let reply = match (&target, media.form) {
@@ -191,9 +196,40 @@ impl Embedded {
         for (group, version) in self.groups().into_iter().filter(|(group, _)| !group.is_empty()) {
             paths.extend([format!("/apis/{group}"), format!("/apis/{group}/{version}")]);
         }
-        paths.extend(["/healthz", "/livez", "/readyz", "/version"].map(str::to_owned));
+        let fixed = ["/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+        paths.extend(fixed.map(str::to_owned));
         json!({"paths": paths})
     }
+}
+
+/// Answers a GET below `/openapi`.
+fn openapi_reply(parts: &Parts, query: &Query, document: &str) -> Routed {
+    let accept = parts.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let wants_protobuf = accept.is_some_and(|accept| accept.contains("openapi.spec.v2"));
+    let mut reply = match document.split_once('/').unwrap_or((document, "")) {
+        ("v2", "") if wants_protobuf => {
+            let mut reply = Reply::json(200, openapi::v2_protobuf());
+            reply.content_type = Some(openapi::V2_PROTOBUF);
+            reply
+        }
+        ("v2", "") => Reply::json(200, openapi::v2_json()),
+        ("v3", "") => Reply::value(200, &openapi::index()),
+        ("v3", path) => {
+            let (body, hash) = openapi::document(path).ok_or_else(unknown_resource)?;
+            let mut reply = Reply::json(200, body);
+            if query.get("hash") == Some(hash) {
+                let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
+                reply.headers.push((header::CACHE_CONTROL, forever));
+            }
+            reply
+        }
+        _ => return Err(unknown_resource()),
+    };
+    reply = with_etag(parts, reply);
+    let gzip = parts.headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+    let encoding =
+        Encoding { gzip: gzip.is_some_and(|value| value.contains("gzip")), ..Default::default() };
+    Ok((reply, encoding))
 }
 
 fn stored_resource(served: Served) -> Announced {

@@ -18,6 +18,7 @@
 
 pub mod kind;
 pub mod kinds;
+pub mod openapi;
 pub mod schema;
 pub mod serve;
 pub mod status;

@@ -20,6 +20,8 @@ pub enum Target {
     Version,
     /// `/healthz`, `/livez`, `/readyz` and what is below them.
     Health(String),
+    /// `/openapi/v2`, `/openapi/v3` and the documents below it.
+    OpenApi(String),
     /// A collection, an object or a subresource.
     Resource(ResourcePath),
     /// A resource that stores nothing: reviews and bindings.
@@ -66,6 +68,7 @@ impl Target {
             ["apis"] => Self::Groups,
             ["version"] => Self::Version,
             ["healthz" | "livez" | "readyz", rest @ ..] => Self::Health(rest.join("/")),
+            ["openapi", rest @ ..] => Self::OpenApi(rest.join("/")),
             ["apis", group] => Self::Group((*group).to_owned()),
             ["api", version] => Self::GroupVersion(String::new(), (*version).to_owned()),
             ["apis", group, version] => {

@@ -160,7 +160,8 @@ impl PersistentVolumeController {
                 Step::Write(write) => (write, false),
                 Step::LastWrite(write) => (write, true),
                 other => {
-                    if permitted {
+                    // Having to read first is no decision yet.
+                    if permitted && !matches!(other, Step::Get(_)) {
                         let why = verdict.because.to_string();
                         self.parts.server.nothing_to_do(&object, &why);
                         permitted = false;

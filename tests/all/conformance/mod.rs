@@ -4,4 +4,7 @@
 pub mod client;
 mod create;
 mod kube_client;
+mod patch;
 mod served;
+mod transport;
+mod update;

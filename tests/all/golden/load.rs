@@ -196,7 +196,8 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Bad> {
 
 /// Parses a document; on failure the line and what is wrong there.
 pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, (Option<u64>, String)> {
-    serde_yaml::from_str(text).map_err(|error| {
+    let options = serde_yaml::options! { strict_booleans: true };
+    serde_yaml::from_str_with_options(text, options).map_err(|error| {
         let line = error.location().map(|at| at.line());
         (line, error.without_snippet().to_string())
     })

@@ -1,0 +1,228 @@
+//! Performs a recording's steps at the embedded cluster, on its clock.
+
+use std::time::Duration;
+
+use http::{Method, Request, header};
+use jiff::Timestamp;
+use kube::client::Body;
+use pvdeck::model::clock::Clock;
+use pvdeck::model::kind::Kind;
+use pvdeck::model::object::{Key, ObjectRef};
+use pvdeck::scenario::condition::{Condition, ConditionFields, DEFAULT_NAMESPACE, get};
+use pvdeck::scenario::document::manifest_reference;
+use pvdeck::scenario::path::JsonPath;
+use serde_json::{Value, json};
+
+use super::load::{Delete, Recording, Step, Taint};
+use super::observation::{Observation, Outcome};
+use super::record::{self, Notes};
+use super::tokens::with_root;
+use super::trace::Response;
+use crate::world::World;
+
+/// A client's next request is on its way while the controllers work on the
+/// last one. How many of their writes get in before it arrives: within a step,
+/// and between two acting steps with no wait or pause between them.
+const WRITES_WITHIN_STEP: usize = 1;
+const WRITES_BETWEEN_STEPS: usize = 2;
+
+/// Plays all steps; what was then observed, or what could not be done at all.
+pub async fn play(recording: &Recording, world: &World) -> Result<Observation, String> {
+    let start = world.revision();
+    let mut notes = Notes::default();
+    for (at, step) in recording.steps.iter().enumerate() {
+        let number = at + 1;
+        if step.acts() {
+            notes.markers.push((number, world.revision()));
+        }
+        let hurried = step.acts() && recording.steps.get(number).is_some_and(Step::acts);
+        if hurried {
+            world.gate().shut();
+        }
+        let outcome =
+            perform(step, world).await.map_err(|what| format!("step {number}: {what}"))?;
+        if hurried {
+            let_in(WRITES_BETWEEN_STEPS, world).await;
+        } else {
+            world.gate().open();
+            world.clock.idle().await;
+        }
+        notes.outcomes.push((number, outcome));
+    }
+    Ok(record::observation(&world.commits_after(start), &notes))
+}
+
+async fn perform(step: &Step, world: &World) -> Result<Outcome, String> {
+    let merge = "application/merge-patch+json";
+    match step {
+        Step::Apply(objects) => apply(objects, world).await,
+        Step::Patch(patch) => {
+            let mut body = patch.patch.clone();
+            with_root(&mut body);
+            let object = object(&patch.kind, &patch.name, world).await?;
+            let path = match &patch.subresource {
+                Some(subresource) => format!("{}/{subresource}", object.path()),
+                None => object.path(),
+            };
+            one(send(world, Method::PATCH, &path, merge, &body, &object).await)
+        }
+        Step::Delete(delete) => self::delete(delete, world).await,
+        Step::Label(pairs) => {
+            let object = object(&pairs.kind, &pairs.name, world).await?;
+            let body = json!({"metadata": {"labels": pairs.set}});
+            one(send(world, Method::PATCH, &object.path(), merge, &body, &object).await)
+        }
+        Step::Annotate(pairs) => {
+            let object = object(&pairs.kind, &pairs.name, world).await?;
+            let body = json!({"metadata": {"annotations": pairs.set}});
+            one(send(world, Method::PATCH, &object.path(), merge, &body, &object).await)
+        }
+        Step::Taint(taint) => self::taint(taint, world).await,
+        Step::Wait(fields) => wait(fields, world).await,
+        Step::Pause(seconds) => {
+            world.clock.advance(Duration::from_secs_f64(*seconds)).await;
+            Ok(Outcome::default())
+        }
+        // Nothing here looks at the machine's disk; see `needs`.
+        Step::Host(_) => Ok(Outcome::default()),
+        Step::Kubelet(_) => Err("no kubelet is simulated".into()),
+    }
+}
+
+/// Creates the objects one after the other.
+async fn apply(objects: &[Value], world: &World) -> Result<Outcome, String> {
+    let mut responses = Vec::new();
+    if objects.len() > 1 {
+        world.gate().shut();
+    }
+    for (at, object) in objects.iter().enumerate() {
+        if at > 0 {
+            let_in(WRITES_WITHIN_STEP, world).await;
+        }
+        let mut object = object.clone();
+        with_root(&mut object);
+        let reference = manifest_reference(&object)?;
+        let collection = reference.kind.collection_path(reference.key.namespace());
+        let json = "application/json";
+        let created = send(world, Method::POST, &collection, json, &object, &reference).await?;
+        responses.push(if created.reason.as_deref() == Some("AlreadyExists") {
+            let merge = "application/merge-patch+json";
+            send(world, Method::PATCH, &reference.path(), merge, &object, &reference).await?
+        } else {
+            created
+        });
+    }
+    Ok(Outcome { responses, ..Outcome::default() })
+}
+
+/// Lets so many of the writes pass that the controllers want to make.
+async fn let_in(writes: usize, world: &World) {
+    for _ in 0..writes {
+        world.clock.idle().await;
+        world.gate().pass_one();
+    }
+    world.clock.idle().await;
+}
+
+async fn delete(delete: &Delete, world: &World) -> Result<Outcome, String> {
+    let object = object(&delete.kind, &delete.name, world).await?;
+    let mut body = json!({
+        "kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background",
+    });
+    if let Some(seconds) = delete.grace_period_seconds {
+        body["gracePeriodSeconds"] = seconds.into();
+    }
+    let json = "application/json";
+    one(send(world, Method::DELETE, &object.path(), json, &body, &object).await)
+}
+
+async fn taint(taint: &Taint, world: &World) -> Result<Outcome, String> {
+    let object = object("Node", &taint.name, world).await?;
+    let node = get(&world.user, &object).await.map_err(|error| error.to_string())?;
+    let node = node.ok_or_else(|| format!("there is no {object}"))?;
+    let given = |key: &Value| taint.add.iter().any(|added| added["key"] == *key);
+    let removed = |key: &Value| taint.remove.iter().any(|removed| *key == removed.as_str());
+    let kept = node["spec"]["taints"].as_array().into_iter().flatten();
+    let kept = kept.filter(|taint| !given(&taint["key"]) && !removed(&taint["key"]));
+    let taints: Vec<&Value> = kept.chain(&taint.add).collect();
+    let body = json!({"spec": {"taints": taints}});
+    let merge = "application/merge-patch+json";
+    one(send(world, Method::PATCH, &object.path(), merge, &body, &object).await)
+}
+
+/// Lets the clock jump from timer to timer until the condition holds or the
+/// time is up.
+async fn wait(fields: &ConditionFields, world: &World) -> Result<Outcome, String> {
+    let condition = fields.check()?;
+    let seconds = fields.within.unwrap_or_default();
+    let end = world.clock.now() + jiff::SignedDuration::from_secs(seconds as i64);
+    let result = if holds(&condition, world, end).await? { "met" } else { "timeout" };
+    Ok(Outcome { result: Some(result.into()), ..Outcome::default() })
+}
+
+async fn holds(condition: &Condition, world: &World, end: Timestamp) -> Result<bool, String> {
+    loop {
+        let why_not = condition.why_not(&world.user).await.map_err(|error| error.to_string())?;
+        if why_not.is_none() {
+            return Ok(true);
+        }
+        if world.clock.now() >= end || !world.clock.step().await {
+            return Ok(false);
+        }
+    }
+}
+
+/// The object that a step names, `<value:Kind/name:{path}>` looked up.
+async fn object(kind: &str, name: &str, world: &World) -> Result<ObjectRef, String> {
+    let known = |word: &str| Kind::by_word(word).ok_or_else(|| format!("unknown kind `{word}`"));
+    let reference = |kind: &'static Kind, name: &str| {
+        let key =
+            if kind.namespaced { Key::new(DEFAULT_NAMESPACE, name) } else { Key::cluster(name) };
+        ObjectRef::new(kind, key)
+    };
+    let Some(wanted) = name.strip_prefix("<value:").and_then(|name| name.strip_suffix('>')) else {
+        return Ok(reference(known(kind)?, name));
+    };
+    let bad = || format!("cannot look up `{name}`");
+    let (source, path) = wanted.split_once(':').ok_or_else(bad)?;
+    let (source_kind, source_name) = source.split_once('/').ok_or_else(bad)?;
+    let path: JsonPath = path.parse().map_err(|_| bad())?;
+    let source = reference(known(source_kind)?, source_name);
+    let found = get(&world.user, &source).await.map_err(|error| error.to_string())?;
+    let found = found.ok_or_else(bad)?;
+    let value = path.find(&found).first().and_then(|value| value.as_str()).ok_or_else(bad)?;
+    Ok(reference(known(kind)?, value))
+}
+
+fn one(response: Result<Response, String>) -> Result<Outcome, String> {
+    Ok(Outcome { responses: vec![response?], ..Outcome::default() })
+}
+
+/// Sends a request as the user and notes the answer.
+async fn send(
+    world: &World,
+    method: Method,
+    path: &str,
+    content_type: &str,
+    body: &Value,
+    object: &ObjectRef,
+) -> Result<Response, String> {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::CONTENT_TYPE, content_type)
+        .body(Body::from(body.to_string().into_bytes()))
+        .map_err(|error| error.to_string())?;
+    let response = world.user.send(request).await.map_err(|error| error.to_string())?;
+    let code = response.status().as_u16();
+    let body = response.into_body().collect_bytes().await.map_err(|error| error.to_string())?;
+    let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let refused = code >= 400;
+    let text = |key: &str| answer[key].as_str().filter(|_| refused).map(str::to_owned);
+    Ok(Response {
+        object: format!("{}/{}", object.kind.kind, object.key.name),
+        code,
+        reason: text("reason"),
+        message: text("message"),
+    })
+}

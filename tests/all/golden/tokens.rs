@@ -1,0 +1,82 @@
+//! Tokens in place of what varies from one playing to the next.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+/// The scratch directory that `<root>` stands for.
+const ROOT: &str = "/scratch";
+/// Where the controller manager's directory provisioner works; in the
+/// recordings that too is below `<root>`.
+const PROVISIONED: &str = "/tmp/hostpath_pv";
+
+/// Puts real values into the strings of a step.
+pub fn with_root(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = text.replace("<root>", ROOT),
+        Value::Array(list) => list.iter_mut().for_each(with_root),
+        Value::Object(map) => map.values_mut().for_each(with_root),
+        _ => {}
+    }
+}
+
+/// What has been replaced so far, in the order of appearance.
+#[derive(Debug, Default)]
+pub struct Tokens {
+    replaced: Vec<(String, String)>,
+    /// How many objects of a name there were.
+    namesakes: HashMap<String, usize>,
+}
+
+impl Tokens {
+    /// Takes in a created object: its uid gets a token by its name, with `#2`
+    /// for the second object of that name.
+    pub fn created(&mut self, object: &Value) {
+        let name = self.object_name(object);
+        let count = self.namesakes.entry(name.clone()).or_insert(0);
+        *count += 1;
+        let number = if *count > 1 { format!("#{count}") } else { String::new() };
+        self.replace(object["metadata"]["uid"].as_str(), format!("<uid:{name}{number}>"));
+        let volume = self.text(object["metadata"]["name"].as_str().unwrap_or_default());
+        let path = object["spec"]["hostPath"]["path"].as_str().unwrap_or_default();
+        if let Some((folder, handle)) = path.rsplit_once('/')
+            && folder == PROVISIONED
+        {
+            self.replace(Some(handle), format!("<handle:{volume}>"));
+        }
+    }
+
+    /// `Kind/name`, in tokens.
+    pub fn object_name(&self, object: &Value) -> String {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        format!("{}/{}", text(&object["kind"]), self.text(&text(&object["metadata"]["name"])))
+    }
+
+    /// A text, in tokens.
+    pub fn text(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (value, token) in &self.replaced {
+            if text.contains(value.as_str()) {
+                text = text.replace(value, token);
+            }
+        }
+        text.replace(&format!("{PROVISIONED}/"), "<root>/hostpath_pv/")
+            .replace(&format!("{ROOT}/"), "<root>/")
+    }
+
+    /// All strings of a value, in tokens.
+    pub fn value(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => *text = self.text(text),
+            Value::Array(list) => list.iter_mut().for_each(|value| self.value(value)),
+            Value::Object(map) => map.values_mut().for_each(|value| self.value(value)),
+            _ => {}
+        }
+    }
+
+    fn replace(&mut self, value: Option<&str>, token: String) {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            self.replaced.push((value.to_owned(), token));
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! A whole embedded cluster on a clock that moves only when told to.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::Client;
+use pvdeck::cluster::clock::ManualClock;
+use pvdeck::cluster::embedded::{Embedded, Options};
+use pvdeck::cluster::write_path::WritePath;
+use pvdeck::cluster::write_path::step_gate::StepGate;
+use pvdeck::controllers::host;
+use pvdeck::mirror::Mirror;
+use pvdeck::model::clock::Clock;
+use pvdeck::session::{EmbeddedOptions, Session};
+
+use crate::golden::Committed;
+
+/// When every world begins, in seconds since 1970.
+const START: i64 = 1_800_000_000;
+
+/// An embedded cluster with its mirror, the hosted controllers and two nodes.
+pub struct World {
+    pub clock: ManualClock,
+    /// Requests as a user sends them: past our write path, like kubectl's.
+    pub user: Client,
+    session: Session,
+}
+
+/// A server without controllers, and its clock.
+pub fn bare() -> (Client, ManualClock) {
+    let (embedded, clock) = server();
+    (Client::new(embedded, "default"), clock)
+}
+
+fn server() -> (Embedded, ManualClock) {
+    let clock = clock();
+    (Embedded::new(Options::new(Arc::new(clock.clone()))), clock)
+}
+
+fn clock() -> ManualClock {
+    ManualClock::new(Timestamp::from_second(START).expect("in range"))
+}
+
+impl World {
+    /// Runs something in a world of its own, with a runtime of its own: when it
+    /// ends, so do all tasks.
+    pub fn run<T>(play: impl AsyncFnOnce(Self) -> T) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async { play(Self::new().await).await })
+    }
+
+    async fn new() -> Self {
+        let clock = clock();
+        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+        // One at a time, as the original works: recorded orders depend on it.
+        let controllers = host::Options { parallel: 1, ..host::Options::default() };
+        let options =
+            EmbeddedOptions { controllers: Some(controllers), ..EmbeddedOptions::default() };
+        let session = Session::embedded_on(shared, options).expect("an embedded cluster");
+        let user = Client::new(embedded(&session).clone(), "default");
+        clock.idle().await;
+        Self { clock, user, session }
+    }
+
+    /// The revision of the last commit.
+    pub fn revision(&self) -> u64 {
+        embedded(&self.session).revision()
+    }
+
+    /// Everything committed after a revision, in order.
+    pub fn commits_after(&self, revision: u64) -> Vec<Committed> {
+        let commits = embedded(&self.session).commits_after(revision);
+        let decoded = commits.iter().map(|commit| Committed {
+            revision: commit.revision,
+            before: commit.object_before(),
+            after: commit.object_after(),
+        });
+        decoded.collect()
+    }
+
+    pub fn gate(&self) -> &StepGate {
+        self.session.path.gate()
+    }
+
+    pub fn path(&self) -> WritePath {
+        self.session.path.clone()
+    }
+
+    pub fn mirror(&self) -> Mirror {
+        self.session.mirror.clone()
+    }
+
+    /// Lets time pass, timer by timer, until something is done.
+    pub async fn until<T>(&self, done: impl Future<Output = T>) -> T {
+        let mut done = std::pin::pin!(done);
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut done => return result,
+                moved = self.clock.step() => assert!(moved, "nothing will ever happen again"),
+            }
+        }
+    }
+}
+
+fn embedded(session: &Session) -> &Embedded {
+    &session.demo.as_ref().expect("it is in this process").embedded
+}
