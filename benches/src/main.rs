@@ -1,1 +1,125 @@
-fn main() {}
+//! Measurements of pvdeck and its load generator.
+//!
+//! ```text
+//! cargo run --release -p pvdeck-bench -- binds     a table of binds per second, in rounds
+//! cargo run --release -p pvdeck-bench -- one-bind --pairs 1000 --over https
+//! ```
+//!
+//! Each run is a process of its own, and rounds go through all sizes in turn,
+//! so that what else the machine does falls on all alike; a figure is the
+//! median of the rounds. Compare ratios of figures from one machine, processor
+//! time before wall time.
+
+mod api;
+mod binds;
+mod cluster;
+mod load;
+mod measure;
+mod memory;
+
+use clap::{Parser, Subcommand};
+use serde_json::Value;
+
+use crate::cluster::Over;
+
+#[global_allocator]
+static ALLOCATOR: memory::Counting = memory::Counting;
+
+#[derive(Debug, Parser)]
+#[command(name = "pvdeck-bench")]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Binds per second at several sizes, in process and over HTTPS
+    Binds {
+        #[arg(long, default_value = "1000,10000,50000", value_delimiter = ',')]
+        pairs: Vec<usize>,
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
+    /// One run of it
+    OneBind {
+        #[arg(long)]
+        pairs: usize,
+        #[arg(long, value_enum, default_value = "process")]
+        over: Over,
+    },
+    /// Writes per second of the API alone, and the delay of a watch
+    OneApi {
+        #[arg(long, default_value_t = 20_000)]
+        writes: usize,
+        #[arg(long, value_enum, default_value = "process")]
+        over: Over,
+    },
+    /// Many watchers of one kind
+    OneFanOut {
+        #[arg(long, default_value_t = 500)]
+        watchers: usize,
+        #[arg(long, default_value_t = 2000)]
+        writes: usize,
+        #[arg(long, value_enum, default_value = "process")]
+        over: Over,
+    },
+    /// Memory of the mirror
+    OneMemory {
+        #[arg(long, default_value_t = 100_000)]
+        pairs: usize,
+    },
+}
+
+fn main() {
+    match Cli::parse().what {
+        What::Binds { pairs, rounds } => binds_table(&pairs, rounds),
+        What::OneBind { pairs, over } => println!("{}", block_on(binds::run(over, pairs))),
+        What::OneApi { writes, over } => println!("{}", block_on(api::writes(over, writes))),
+        What::OneFanOut { watchers, writes, over } => {
+            println!("{}", block_on(api::fan_out(over, watchers, writes)));
+        }
+        What::OneMemory { pairs } => println!("{}", memory::mirror(pairs)),
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(future)
+}
+
+fn binds_table(pairs: &[usize], rounds: usize) {
+    let sizes: Vec<(Over, usize)> =
+        Over::ALL.iter().flat_map(|over| pairs.iter().map(|pairs| (*over, *pairs))).collect();
+    let mut runs: Vec<Vec<Value>> = vec![Vec::new(); sizes.len()];
+    for _ in 0..rounds {
+        for (at, (over, pairs)) in sizes.iter().enumerate() {
+            let pairs = pairs.to_string();
+            runs[at].push(child(&["one-bind", "--pairs", &pairs, "--over", over.name()]));
+        }
+    }
+    println!("| over | pairs | binds/s | whole/s | processor us a bind |");
+    println!("|---|---|---|---|---|");
+    for ((over, pairs), runs) in sizes.iter().zip(&runs) {
+        let figure = |part: &str, name: &str| {
+            measure::median(runs.iter().filter_map(|run| run[part][name].as_f64()).collect())
+        };
+        println!(
+            "| {} | {pairs} | {:.0} | {:.0} | {:.0} |",
+            over.name(),
+            figure("binds", "per_second"),
+            figure("whole", "per_second"),
+            figure("binds", "processor_micros_each"),
+        );
+    }
+}
+
+/// Runs this program once more, as a process of its own; what it prints.
+fn child(arguments: &[&str]) -> Value {
+    let program = std::env::current_exe().expect("this program");
+    let output = std::process::Command::new(program).args(arguments).output().expect("a run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let line = String::from_utf8_lossy(&output.stdout);
+    eprint!("{line}");
+    serde_json::from_str(line.trim()).expect("a line of JSON")
+}
