@@ -117,9 +117,8 @@ async fn full_disk_for_the_log_stops_nothing() {
     assert!(line.starts_with("serving https://127.0.0.1:"), "{line}");
 }
 
-#[tokio::test]
-async fn library_follows_a_served_cluster_over_https() {
-    let served = Served::start(&[]).await;
+/// A mirror of a served cluster, through its kubeconfig.
+async fn follow(served: &Served) -> (Mirror, Watching) {
     let contexts = Contexts::read(Some(&served.kubeconfig())).expect("good").expect("a file");
     assert_eq!(contexts.current(), Some("pvdeck"));
     let connection = contexts.connect(None).await.expect("a way");
@@ -128,14 +127,43 @@ async fn library_follows_a_served_cluster_over_https() {
     let client = kube::Client::new(connection.base.clone(), connection.default_namespace.clone());
     let clock = Arc::new(RunningClock::new());
     let options = WatchOptions { heartbeat: true, ..WatchOptions::default() };
-    let _watching = Watching::start(&mirror, client, clock, &options);
+    let watching = Watching::start(&mirror, client, clock, &options);
+    (mirror, watching)
+}
+
+async fn until_nodes(mirror: &Mirror, what: &str, are: impl Fn(&Freshness) -> bool) {
     let mut changes = mirror.subscribe();
-    let live = async {
-        while mirror.freshness_of(kind::NODE) != Some(Freshness::Live) {
+    let reached = async {
+        while !mirror.freshness_of(kind::NODE).is_some_and(|freshness| are(&freshness)) {
             changes.changed().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), live).await.expect("live in time");
+    let in_time = tokio::time::timeout(Duration::from_secs(60), reached).await;
+    in_time.unwrap_or_else(|_| panic!("not {what}: {:?}", mirror.freshness_of(kind::NODE)));
+}
+
+#[tokio::test]
+async fn library_follows_a_served_cluster_over_https() {
+    let served = Served::start(&[]).await;
+    let (mirror, _watching) = follow(&served).await;
+    until_nodes(&mirror, "live", |freshness| *freshness == Freshness::Live).await;
     assert_eq!(mirror.read(|tables| tables.nodes.len()), 2);
     assert!(mirror.server_ahead().abs() < jiff::SignedDuration::from_secs(5));
+    assert_eq!(mirror.complaints().total(), 0);
+}
+
+#[tokio::test]
+async fn frozen_server_is_told_and_followed_again_once_it_thaws() {
+    let served = Served::start(&[]).await;
+    let (mirror, _watching) = follow(&served).await;
+    until_nodes(&mirror, "live", |freshness| *freshness == Freshness::Live).await;
+    // Its connections stay open, as when a cable is out.
+    served.signal(Signal::STOP);
+    until_nodes(&mirror, "stale", |freshness| {
+        matches!(freshness, Freshness::Stale { error, .. } if error == "no answer for 5 s")
+    })
+    .await;
+    assert_eq!(mirror.read(|tables| tables.nodes.len()), 2, "the last picture stays");
+    served.signal(Signal::CONT);
+    until_nodes(&mirror, "live again", |freshness| *freshness == Freshness::Live).await;
 }

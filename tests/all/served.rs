@@ -125,12 +125,17 @@ impl Served {
         command
     }
 
-    /// Sends a signal and waits for the end: the exit code and what else it
-    /// printed.
-    pub async fn end_by(mut self, signal: rustix::process::Signal) -> (Option<i32>, Vec<String>) {
+    /// Sends a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
         let id = self.process.id().and_then(|id| i32::try_from(id).ok()).expect("it runs");
         let id = rustix::process::Pid::from_raw(id).expect("a process");
         rustix::process::kill_process(id, signal).expect("it takes the signal");
+    }
+
+    /// Sends a signal and waits for the end: the exit code and what else it
+    /// printed.
+    pub async fn end_by(mut self, signal: rustix::process::Signal) -> (Option<i32>, Vec<String>) {
+        self.signal(signal);
         let status = tokio::time::timeout(BOUND, self.process.wait()).await.expect("it ends");
         let mut lines = Vec::new();
         while let Ok(Some(line)) = self.rest.next_line().await {

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::kubectl::{MANIFEST, has, with_each};
+use crate::kubectl::{MANIFEST, has, with_each, with_each_serving};
 
 const CONFIG: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: cfg}\ndata: {a: one}\n";
 
@@ -149,6 +149,19 @@ async fn stateful_set_is_scaled() {
         kubectl.run_with("create -f -", set).await.good();
         kubectl.good("scale sts db --replicas=3").await;
         assert_eq!(kubectl.good("get sts db -o jsonpath={.spec.replicas}").await, "3");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn read_only_server_answers_reads_and_refuses_writes() {
+    with_each_serving(&["--read-only"], async |kubectl| {
+        has(&kubectl.good("get nodes").await, &["node-1 Ready"]);
+        let refused = kubectl.run("label node node-1 a=b").await.bad();
+        assert!(refused.contains("read-only"), "{refused}");
+        let refused = kubectl.run("delete node node-1").await.bad();
+        assert!(refused.contains("read-only"), "{refused}");
+        assert_eq!(kubectl.good("get nodes -l a=b -o name").await, "");
     })
     .await;
 }

@@ -60,6 +60,11 @@ spec:
 /// Runs a test with each kubectl there is. Without one it says `skipped:`, and
 /// fails where `PVDECK_REQUIRE_KUBECTL=1`: where one could have been had.
 pub async fn with_each(test: impl AsyncFn(&Kubectl)) {
+    with_each_serving(&[], test).await;
+}
+
+/// As [`with_each`], with arguments for `pvdeck serve`.
+pub async fn with_each_serving(arguments: &[&str], test: impl AsyncFn(&Kubectl)) {
     let required = std::env::var("PVDECK_REQUIRE_KUBECTL").is_ok_and(|value| value == "1");
     for (name, path, is_old) in [
         ("kubectl 1.20, which tests/run unpacks", debian(), true),
@@ -71,7 +76,7 @@ pub async fn with_each(test: impl AsyncFn(&Kubectl)) {
             continue;
         };
         println!("with {}", path.display());
-        let served = Served::start(&[]).await;
+        let served = Served::start(arguments).await;
         test(&Kubectl { path, is_old, served }).await;
     }
 }
