@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::trace::Trace;
+use super::trace_file::TraceFile;
 
 /// One recorded scenario.
 pub struct Recording {
@@ -164,7 +165,7 @@ pub fn one(path: &Path) -> Result<Recording, Bad> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let steps: StepsFile = read(&path.join("steps.yaml"))?;
     let trace_path = path.join("trace.yaml");
-    let trace = Trace::from_file(read(&trace_path)?).map_err(|what| Bad {
+    let trace = read::<TraceFile>(&trace_path)?.written_out().map_err(|what| Bad {
         line: line_of(&trace_path, &what.mark),
         file: trace_path.clone(),
         what: what.text,

@@ -22,6 +22,7 @@ mod proof;
 mod record;
 mod tokens;
 mod trace;
+mod trace_file;
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -135,11 +135,11 @@ impl Proof<'_> {
                     let leaf = leaves(contents)[at % count].clone();
                     variants.push((
                         format!("{leaf} changed"),
-                        State::Present(changed(contents, &leaf)),
+                        State::Present(changed(contents, &leaf).into()),
                     ));
                     variants.push((
                         format!("{leaf} removed"),
-                        State::Present(removed(contents, &leaf)),
+                        State::Present(removed(contents, &leaf).into()),
                     ));
                 }
             }
@@ -290,7 +290,7 @@ fn same_object(first: &str, second: &str) -> bool {
 fn opposite(state: &State) -> State {
     match state {
         State::Present(_) => State::Deleted,
-        State::Deleted => State::Present(serde_json::json!({"status": {"phase": "Back"}})),
+        State::Deleted => State::Present(serde_json::json!({"status": {"phase": "Back"}}).into()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! From the store's commits to an observation.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -51,7 +52,7 @@ pub fn observation(commits: &[Committed], notes: &Notes) -> Observation {
         let state = commit.after.as_ref().map_or(State::Deleted, |after| {
             let mut fields = recorded_fields(after);
             tokens.value(&mut fields);
-            State::Present(fields)
+            State::Present(Arc::new(fields))
         });
         let changed = match (&commit.before, &commit.after) {
             (Some(before), Some(after)) => recorded_fields(before) != recorded_fields(after),
