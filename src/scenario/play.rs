@@ -20,10 +20,10 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::watch;
 
+use crate::cluster::write_path::step_gate::StepGate;
 use crate::cluster::write_path::{WriteError, WritePath, perform_as_shown};
 use crate::mirror::Mirror;
-use crate::mirror::subscription::Subscription;
-use crate::model::clock::TimerUse;
+use crate::model::clock::{Clock, TimerUse};
 use crate::model::write::{Actor, Change, Reason, Write};
 use crate::scenario::condition::{CannotTell, get};
 use crate::scenario::document::{Action, Deed, Expectation, Scenario, Step};
@@ -83,17 +83,20 @@ pub enum PlayError {
 }
 
 /// One playing of a scenario.
-#[derive(Debug)]
 pub struct Player {
-    scenario: Arc<Scenario>,
-    path: WritePath,
+    pause: Duration,
+    /// The steps with their actors' clients; the set-up comes first.
+    stages: Vec<(Step, kube::Client)>,
+    clock: Arc<dyn Clock>,
+    gate: StepGate,
     mirror: Mirror,
     pace: Pace,
     progress: watch::Sender<Progress>,
 }
 
 impl Player {
-    pub fn new(scenario: Arc<Scenario>, path: WritePath, mirror: Mirror, pace: Pace) -> Self {
+    /// A player that has not begun. Needs a runtime.
+    pub fn new(scenario: Scenario, path: &WritePath, mirror: &Mirror, pace: Pace) -> Self {
         let progress = watch::Sender::new(Progress {
             title: scenario.title.clone(),
             step: 0,
@@ -101,7 +104,29 @@ impl Player {
             caption: scenario.intro.clone(),
             state: PlayState::Acting,
         });
-        Self { scenario, path, mirror, pace, progress }
+        let setup = Step {
+            caption: scenario.title.clone(),
+            actor: Actor(SETUP_ACTOR.into()),
+            deeds: scenario.setup.clone(),
+            expect: Vec::new(),
+        };
+        let mut clients: HashMap<Actor, kube::Client> = HashMap::new();
+        let mut stage = |step: Step| {
+            let client = clients
+                .entry(step.actor.clone())
+                .or_insert_with(|| path.client(step.actor.clone()))
+                .clone();
+            (step, client)
+        };
+        Self {
+            pause: scenario.pause,
+            stages: [setup].into_iter().chain(scenario.steps).map(&mut stage).collect(),
+            clock: path.clock().clone(),
+            gate: path.gate().clone(),
+            mirror: mirror.clone(),
+            pace,
+            progress,
+        }
     }
 
     /// How far it has come; changes with every change of it.
@@ -112,7 +137,7 @@ impl Player {
     /// Plays everything. Dropping the future stops after the write at hand; a
     /// write held at the gate is withdrawn.
     pub async fn play(self) -> Result<(), PlayError> {
-        let result = self.play_steps().await;
+        let result = self.play_stages().await;
         let state = match &result {
             Ok(()) => PlayState::Done,
             Err(error) => PlayState::Failed(sentence(error)),
@@ -121,36 +146,27 @@ impl Player {
         result
     }
 
-    async fn play_steps(&self) -> Result<(), PlayError> {
-        let mut clients = HashMap::new();
-        let setup = Step {
-            caption: self.scenario.title.clone(),
-            actor: Actor(SETUP_ACTOR.into()),
-            deeds: self.scenario.setup.clone(),
-            expect: Vec::new(),
-        };
-        self.play_step(0, &setup, &mut clients).await?;
-        for (at, step) in self.scenario.steps.iter().enumerate() {
-            self.rest().await;
-            self.progress.send_modify(|progress| {
-                progress.step = at + 1;
-                progress.caption = step.caption.clone();
-                progress.state = PlayState::Acting;
-            });
-            self.play_step(at + 1, step, &mut clients).await?;
+    async fn play_stages(&self) -> Result<(), PlayError> {
+        for (number, (step, client)) in self.stages.iter().enumerate() {
+            if number > 0 {
+                self.rest().await;
+                self.progress.send_modify(|progress| {
+                    progress.step = number;
+                    progress.caption = step.caption.clone();
+                    progress.state = PlayState::Acting;
+                });
+            }
+            self.play_stage(number, step, client).await?;
         }
         Ok(())
     }
 
-    async fn play_step(
+    async fn play_stage(
         &self,
         number: usize,
         step: &Step,
-        clients: &mut HashMap<Actor, kube::Client>,
+        client: &kube::Client,
     ) -> Result<(), PlayError> {
-        let client = clients
-            .entry(step.actor.clone())
-            .or_insert_with(|| self.path.client(step.actor.clone()));
         for deed in &step.deeds {
             let caption = || step.caption.clone();
             let write = write(client, deed, &step.caption)
@@ -179,7 +195,7 @@ impl Player {
     ) -> Result<(), PlayError> {
         let Expectation { condition, within } = expectation;
         self.at(PlayState::WaitingFor(condition.to_string()));
-        let mut deadline = self.path.clock().sleep(*within, TimerUse::Work);
+        let mut deadline = self.clock.sleep(*within, TimerUse::Work);
         let mut changes = self.mirror.subscribe();
         let mut in_time = true;
         loop {
@@ -197,7 +213,7 @@ impl Player {
                 });
             }
             tokio::select! {
-                () = anything_new(&mut changes) => {}
+                _ = changes.changed() => {}
                 () = &mut deadline => in_time = false,
             }
         }
@@ -209,9 +225,9 @@ impl Player {
         if self.pace == Pace::AtOnce {
             return;
         }
-        let mut gate = self.path.gate().changes();
-        let mut pause = self.path.clock().sleep(self.scenario.pause, TimerUse::Work);
-        while !self.path.gate().is_shut() {
+        let mut gate = self.gate.changes();
+        let mut pause = self.clock.sleep(self.pause, TimerUse::Work);
+        while !self.gate.is_shut() {
             tokio::select! {
                 () = &mut pause => return,
                 changed = gate.changed() => if changed.is_err() { return },
@@ -222,10 +238,6 @@ impl Player {
     fn at(&self, state: PlayState) {
         self.progress.send_modify(|progress| progress.state = state);
     }
-}
-
-async fn anything_new(changes: &mut Subscription) {
-    changes.changed().await;
 }
 
 /// What a deed comes to on what is there now.

@@ -7,6 +7,7 @@ mod golden;
 mod kubectl;
 mod live;
 mod memory;
+mod scenario_play;
 mod serve;
 mod served;
 mod tidy;

@@ -86,12 +86,12 @@ impl World {
         self.session.path.gate()
     }
 
-    pub fn path(&self) -> WritePath {
-        self.session.path.clone()
+    pub fn path(&self) -> &WritePath {
+        &self.session.path
     }
 
-    pub fn mirror(&self) -> Mirror {
-        self.session.mirror.clone()
+    pub fn mirror(&self) -> &Mirror {
+        &self.session.mirror
     }
 
     /// Lets time pass, timer by timer, until something is done.
