@@ -137,8 +137,8 @@ impl Entrance {
         let options = EmbeddedOptions { name: DEMO.into(), access, ..EmbeddedOptions::default() };
         let session = Session::embedded(options)
             .map_err(|error| Failure::new(format!("the demo cannot start: {error:?}")))?;
-        let (path, mirror) = (session.path.clone(), session.mirror.clone());
-        let player = Player::new(self.scenario.clone(), path, mirror, Pace::ForPeople);
+        let (path, mirror) = (&session.path, &session.mirror);
+        let player = Player::new(&self.scenario, path, mirror, Pace::ForPeople);
         let progress = player.progress();
         // Its end and its failure are told by its progress.
         let playing = tokio::spawn(async move { drop(player.play().await) });

@@ -96,7 +96,7 @@ pub struct Player {
 
 impl Player {
     /// A player that has not begun. Needs a runtime.
-    pub fn new(scenario: Scenario, path: &WritePath, mirror: &Mirror, pace: Pace) -> Self {
+    pub fn new(scenario: &Scenario, path: &WritePath, mirror: &Mirror, pace: Pace) -> Self {
         let progress = watch::Sender::new(Progress {
             title: scenario.title.clone(),
             step: 0,
@@ -111,16 +111,16 @@ impl Player {
             expect: Vec::new(),
         };
         let mut clients: HashMap<Actor, kube::Client> = HashMap::new();
-        let mut stage = |step: Step| {
+        let mut stage = |step: &Step| {
             let client = clients
                 .entry(step.actor.clone())
                 .or_insert_with(|| path.client(step.actor.clone()))
                 .clone();
-            (step, client)
+            (step.clone(), client)
         };
         Self {
             pause: scenario.pause,
-            stages: [setup].into_iter().chain(scenario.steps).map(&mut stage).collect(),
+            stages: [&setup].into_iter().chain(&scenario.steps).map(&mut stage).collect(),
             clock: path.clock().clone(),
             gate: path.gate().clone(),
             mirror: mirror.clone(),

@@ -84,7 +84,7 @@ fn every_example_scenario_comes_with_the_program_and_plays_to_its_end() {
         assert!(built_in.is_some(), "{name} is not among the built-in scenarios");
         let scenario = Scenario::read(&name, &text).unwrap_or_else(|bad| panic!("{bad}"));
         let played = World::run(async move |world| {
-            let player = Player::new(scenario, world.path(), world.mirror(), Pace::AtOnce);
+            let player = Player::new(&scenario, world.path(), world.mirror(), Pace::AtOnce);
             world.until(player.play()).await
         });
         if let Err(error) = played {

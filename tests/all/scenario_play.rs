@@ -46,7 +46,7 @@ impl Playing {
 }
 
 fn start(world: &World, scenario: Scenario, pace: Pace) -> Playing {
-    let player = Player::new(scenario, world.path(), world.mirror(), pace);
+    let player = Player::new(&scenario, world.path(), world.mirror(), pace);
     let progress = player.progress();
     let play = async { player.play().await.map_err(|error| error.to_string()) };
     Playing { progress, result: tokio::spawn(play) }
