@@ -154,3 +154,62 @@ fn validate_update(object: &Value, old: &Value, _: Option<&str>, errors: &mut Fi
         immutable(path, object.pointer(&pointer), old.pointer(&pointer), errors);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    #[test]
+    fn a_driver_is_refused_for_what_is_wrong_with_it() {
+        let body = json!({"metadata": {"name": "d", "resourceVersion": "1"}, "spec": {}});
+        check_refusals(
+            &ROW,
+            &body,
+            &[
+                (json!({}), &[]),
+                (
+                    json!({"spec": {"fsGroupPolicy": "Some"}}),
+                    &[
+                        "spec.fsGroupPolicy: Unsupported value: \"Some\": supported values: \"File\", \
+                 \"None\", \"ReadWriteOnceWithFSType\"",
+                    ],
+                ),
+                (
+                    json!({"spec": {"tokenRequests": [{"audience": "a"}, {"audience": "a"}]}}),
+                    &["spec.tokenRequests[1].audience: Duplicate value: \"a\""],
+                ),
+                (
+                    json!({"spec": {"nodeAllocatableUpdatePeriodSeconds": 9}}),
+                    &[
+                        "spec.nodeAllocatableUpdatePeriodSeconds: Invalid value: 9: must be greater than or \
+                 equal to 10 seconds",
+                    ],
+                ),
+            ],
+        );
+        let stored = taken(&ROW, &body, &Objects(Vec::new())).expect("a driver");
+        check_changes(
+            &ROW,
+            &stored,
+            &[
+                (json!({"spec": {"podInfoOnMount": true}}), &[]),
+                (
+                    json!({"spec": {"attachRequired": false}}),
+                    &["spec.attachedRequired: Invalid value: false: field is immutable"],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_changed_spec_is_a_new_generation() {
+        let body = json!({"metadata": {"name": "d"}, "spec": {}});
+        let stored = taken(&ROW, &body, &Objects(Vec::new())).expect("a driver");
+        assert!(stored["metadata"].get("generation").is_none());
+        let mut changed = stored.clone();
+        changed["spec"]["podInfoOnMount"] = true.into();
+        prepare(&mut changed, Some(&stored), None, now());
+        assert_eq!(changed["metadata"]["generation"], 1);
+    }
+}

@@ -98,3 +98,46 @@ fn validate_update(object: &Value, old: &Value, _: Option<&str>, errors: &mut Fi
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::*;
+    use super::*;
+
+    #[test]
+    fn drivers_are_complete_unique_and_stay() {
+        let driver = |id: &str, count: i64| json!({"name": "d", "nodeID": id, "topologyKeys": ["zone"], "allocatable": {"count": count}});
+        let body = json!({
+            "metadata": {"name": "n", "resourceVersion": "1"}, "spec": {"drivers": [driver("i", 3)]},
+        });
+        check_refusals(
+            &ROW,
+            &body,
+            &[
+                (json!({}), &[]),
+                (
+                    json!({"spec": {"drivers": [driver("", 1)]}}),
+                    &["spec.drivers[0].nodeID: Required value"],
+                ),
+                (
+                    json!({"spec": {"drivers": [driver("i", -1)]}}),
+                    &[
+                        "spec.drivers[0].allocatable.count: Invalid value: -1: must be greater than or equal \
+                 to 0",
+                    ],
+                ),
+                (
+                    json!({"spec": {"drivers": [driver("i", 1), driver("j", 1)]}}),
+                    &["spec.drivers[1].name: Duplicate value: \"d\""],
+                ),
+            ],
+        );
+        let stored = taken(&ROW, &body, &Objects(Vec::new())).expect("a node");
+        let change =
+            |driver: Value| change_refusals(&ROW, &stored, &json!({"spec": {"drivers": [driver]}}));
+        assert!(change(driver("i", 9)).is_empty());
+        assert_eq!(change(driver("j", 3)).len(), 1);
+    }
+}

@@ -61,3 +61,42 @@ fn validate_update(object: &Value, old: &Value, _: Option<&str>, errors: &mut Fi
         immutable(field, object.get(field), old.get(field), errors);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::*;
+    use super::*;
+
+    #[test]
+    fn a_figure_is_not_negative_and_stays_where_it_is() {
+        let body = json!({
+            "metadata": {"name": "a", "namespace": "n", "resourceVersion": "1"},
+            "storageClassName": "c", "capacity": "1Gi", "nodeTopology": {"matchLabels": {"z": "a"}},
+        });
+        check_refusals(
+            &ROW,
+            &body,
+            &[
+                (json!({}), &[]),
+                (
+                    json!({"capacity": "-1"}),
+                    &["capacity: Invalid value: \"-1\": must be greater than or equal to 0"],
+                ),
+            ],
+        );
+        let stored = taken(&ROW, &body, &Objects(Vec::new())).expect("a capacity");
+        check_changes(
+            &ROW,
+            &stored,
+            &[
+                (json!({"capacity": "2Gi"}), &[]),
+                (
+                    json!({"storageClassName": "d"}),
+                    &["storageClassName: Invalid value: \"d\": field is immutable"],
+                ),
+            ],
+        );
+    }
+}

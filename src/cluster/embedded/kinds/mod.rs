@@ -29,9 +29,13 @@ mod pod_rules;
 mod pod_status;
 mod pod_template;
 mod replica_set;
+#[cfg(test)]
+mod robustness;
 mod service;
 mod stateful_set;
 mod storage_class;
+#[cfg(test)]
+mod testing;
 mod volume_attachment;
 mod volume_attributes_class;
 mod volume_source;

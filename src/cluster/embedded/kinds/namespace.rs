@@ -132,3 +132,29 @@ pub fn refuse_if_terminating(namespace: &Value, plural: &str, name: &str) -> Res
     });
     Err(ApiError::new(403, "Forbidden", message).with_details(details))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_made_in_a_namespace_that_is_going() {
+        let namespace = json!({"metadata": {"name": "shop"}, "status": {"phase": "Terminating"}});
+        let refused = refuse_if_terminating(&namespace, "statefulsets.apps", "web").unwrap_err();
+        assert_eq!(
+            refused.message,
+            "statefulsets.apps \"web\" is forbidden: unable to create new content in namespace shop \
+             because it is being terminated"
+        );
+        let details = refused.details.unwrap_or_default();
+        assert_eq!(details["causes"][0]["reason"], "NamespaceTerminating");
+        assert_eq!(details["kind"], "statefulsets");
+        assert!(refuse_if_terminating(&json!({"metadata": {"name": "shop"}}), "pods", "p").is_ok());
+    }
+
+    #[test]
+    fn the_first_namespaces_stay() {
+        assert!(refuse_deletion("default").is_err());
+        assert!(refuse_deletion("shop").is_ok());
+    }
+}

@@ -169,3 +169,46 @@ fn validate_update(object: &Value, old: &Value, _: Option<&str>, errors: &mut Fi
     metadata::validate_update(object, old, errors);
     taints(object, errors);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    #[test]
+    fn a_node_shows_readiness_roles_and_addresses() {
+        let node = json!({
+            "metadata": {"name": "n", "labels": {"node-role.kubernetes.io/control-plane": ""}},
+            "spec": {"unschedulable": true},
+            "status": {
+                "conditions": [{"type": "Ready", "status": "True"}],
+                "addresses": [{"type": "InternalIP", "address": "192.0.2.7"}],
+                "nodeInfo": {"kubeletVersion": "v1.36.0"},
+            },
+        });
+        let cells = cells(&node, now());
+        assert_eq!(cells[1], "Ready,SchedulingDisabled");
+        assert_eq!(cells[2], "control-plane");
+        assert_eq!(cells[4..7], [json!("v1.36.0"), json!("192.0.2.7"), json!("<none>")]);
+    }
+
+    #[test]
+    fn taints_are_named_once_and_with_a_known_effect() {
+        let taint = |effect: &str| json!({"key": "a", "effect": effect});
+        check_refusals(
+            &ROW,
+            &json!({"metadata": {"name": "n"}}),
+            &[
+                (
+                    json!({"spec": {"taints": [taint("NoSchedule"), taint("NoSchedule")]}}),
+                    &["spec.taints[1]: Duplicate value: {\"key\":\"a\",\"effect\":\"NoSchedule\"}"],
+                ),
+                (
+                    json!({"spec": {"taints": [taint("Never")]}}),
+                    &["spec.taints[0].effect: Unsupported value: \"Never\": supported values: \
+                 \"NoExecute\", \"NoSchedule\", \"PreferNoSchedule\""],
+                ),
+            ],
+        );
+    }
+}

@@ -11,6 +11,7 @@ use crate::cluster::embedded::status::{ApiError, FieldErrors};
 use crate::cluster::embedded::validation::{metadata, names};
 use crate::model::access_modes::AccessModes;
 use crate::model::kind;
+use crate::model::quantity::Quantity;
 
 /// PersistentVolumes as they are served.
 pub static ROW: ServedKind = ServedKind {
@@ -85,9 +86,19 @@ fn default(object: &mut Value) {
 
 /// The defaults of a volume's spec, also where it is written inline.
 pub fn default_spec(spec: &mut Value) {
+    round_amounts(spec.get_mut("capacity"));
     fill(spec, "persistentVolumeReclaimPolicy", "Retain");
     fill(spec, "volumeMode", "Filesystem");
     default_source(spec);
+}
+
+/// Rounds the amounts of a map up to thousandths, the finest that is kept.
+pub fn round_amounts(amounts: Option<&mut Value>) {
+    for (_, value) in amounts.and_then(Value::as_object_mut).into_iter().flatten() {
+        if let Some(amount) = value.as_str().and_then(|text| Quantity::parse(text).ok()) {
+            *value = amount.rounded_up_to_milli().to_string().into();
+        }
+    }
 }
 
 /// The defaults of the volume sources that have any; volumes of pods share
@@ -231,4 +242,252 @@ fn warnings(object: &Value) -> Vec<String> {
     }
     volume_spec::warnings(object, &mut warnings);
     warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    const EARLIER: &str = "2025-01-01T00:00:00Z";
+    const LATER: &str = "2025-06-01T00:00:00Z";
+    const NOW: &str = "2026-01-01T00:00:00Z";
+
+    fn status(phase: &str, time: Option<&str>) -> Value {
+        match time {
+            Some(time) => json!({"phase": phase, "lastPhaseTransitionTime": time}),
+            None => json!({"phase": phase}),
+        }
+    }
+
+    #[test]
+    fn the_time_of_a_transition_is_kept_as_the_server_keeps_it() {
+        let rows = [
+            ("TS-1", status("Pending", None), status("Bound", None), status("Bound", Some(NOW))),
+            (
+                "TS-2",
+                status("Pending", Some(EARLIER)),
+                status("Bound", None),
+                status("Bound", Some(NOW)),
+            ),
+            (
+                "TS-3",
+                status("Pending", None),
+                status("Pending", Some(LATER)),
+                status("Pending", Some(LATER)),
+            ),
+            (
+                "TS-4",
+                status("Pending", Some(EARLIER)),
+                status("Bound", Some(LATER)),
+                status("Bound", Some(LATER)),
+            ),
+            (
+                "TS-5",
+                status("Bound", Some(EARLIER)),
+                status("Bound", Some(LATER)),
+                status("Bound", Some(LATER)),
+            ),
+            (
+                "TS-6",
+                status("Pending", Some(EARLIER)),
+                status("Bound", Some(EARLIER)),
+                status("Bound", Some(NOW)),
+            ),
+        ];
+        for (id, old, sent, stored) in rows {
+            let mut old_volume = stored_volume();
+            old_volume["status"] = old;
+            let mut volume = old_volume.clone();
+            volume["status"] = sent;
+            prepare(&mut volume, Some(&old_volume), Some("status"), now());
+            assert_eq!(volume["status"], stored, "{id}");
+        }
+        let mut volume = stored_volume();
+        volume["status"] = status("Bound", Some(EARLIER));
+        prepare(&mut volume, None, None, now());
+        assert_eq!(volume["status"], status("Pending", Some(NOW)), "TS-7");
+    }
+
+    #[test]
+    fn amounts_are_rounded_up_to_thousandths() {
+        let mut spec = json!({"capacity": {"storage": "1.0001"}});
+        default_spec(&mut spec);
+        assert_eq!(spec["capacity"]["storage"], "1001m");
+    }
+
+    fn base() -> Value {
+        json!({
+            "metadata": {"name": "v"},
+            "spec": {
+                "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
+                "nfs": {"server": "s", "path": "/"},
+            },
+        })
+    }
+
+    #[test]
+    fn a_new_volume_is_refused_for_what_is_wrong_with_it() {
+        let other = |source: Value| {
+            let mut spec = json!({"nfs": null});
+            json_patch::merge(&mut spec, &source);
+            json!({"spec": spec})
+        };
+        check_refusals(
+            &ROW,
+            &base(),
+            &[
+                (json!({}), &[]),
+                (
+                    json!({"spec": {"capacity": {"storage": "0"}}}),
+                    &["spec.capacity[storage]: Invalid value: \"0\": must be greater than zero"],
+                ),
+                (
+                    json!({"spec": {"capacity": {"cpu": "1"}}}),
+                    &[
+                        "spec.capacity: Unsupported value: {\"cpu\":\"1\",\"storage\":\"1Gi\"}: supported \
+                 values: \"storage\"",
+                    ],
+                ),
+                (
+                    json!({"spec": {"nodeAffinity": {}}}),
+                    &[
+                        "spec.nodeAffinity.required: Required value: must specify required node constraints",
+                    ],
+                ),
+                (
+                    json!({"spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": []}}}}),
+                    &[
+                        "spec.nodeAffinity.required.nodeSelectorTerms: Required value: must have at least \
+                 one node selector term",
+                    ],
+                ),
+                (
+                    json!({"spec": {"volumeMode": "Tape"}}),
+                    &[
+                        "spec.volumeMode: Unsupported value: \"Tape\": supported values: \"Block\", \
+                 \"Filesystem\"",
+                    ],
+                ),
+                (
+                    json!({"spec": {"volumeAttributesClassName": ""}}),
+                    &[
+                        "spec.volumeAttributesClassName: Required value: an empty string is disallowed",
+                        "spec.csi: Required value: has to be specified when using volumeAttributesClassName",
+                    ],
+                ),
+                (
+                    other(
+                        json!({"cephfs": {"monitors": ["a"]}, "csi": {"driver": "d", "volumeHandle": "h"}}),
+                    ),
+                    &["spec.csi: Forbidden: may not specify more than 1 volume type"],
+                ),
+                (
+                    other(json!({"hostPath": {"path": "/a", "type": "Folder"}})),
+                    &[
+                        "spec.hostPath.type: Unsupported value: \"Folder\": supported values: \"\", \
+                 \"BlockDevice\", \"CharDevice\", \"Directory\", \"DirectoryOrCreate\", \"File\", \
+                 \"FileOrCreate\", \"Socket\"",
+                    ],
+                ),
+                (
+                    other(json!({"iscsi": {"targetPortal": "p", "iqn": "x", "lun": 256}})),
+                    &[
+                        "spec.iscsi.iqn: Invalid value: \"x\": must be valid format",
+                        "spec.iscsi.lun: Invalid value: 256: must be between 0 and 255, inclusive",
+                    ],
+                ),
+                (
+                    other(json!({"fc": {"targetWWNs": ["w"]}})),
+                    &["spec.fc.lun: Required value: lun is required if targetWWNs is specified"],
+                ),
+                (
+                    other(
+                        json!({"csi": {"driver": "d", "volumeHandle": "h", "nodePublishSecretRef": {"name": "s"}}}),
+                    ),
+                    &["spec.csi.nodePublishSecretRef.namespace: Required value"],
+                ),
+            ],
+        );
+        let mut annotated = base();
+        annotated["spec"] = json!({
+            "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
+            "hostPath": {"path": "/a"},
+        });
+        annotated["metadata"]["annotations"] = json!({MOUNT_OPTIONS: "ro"});
+        assert_eq!(
+            refusals(&ROW, &annotated),
+            ["metadata.annotations.volume.beta.kubernetes.io/mount-options: Forbidden: may not \
+             specify mount options for this volume type",]
+        );
+    }
+
+    #[test]
+    fn a_stored_volume_keeps_its_source_mode_and_affinity() {
+        check_changes(
+            &ROW,
+            &stored_volume(),
+            &[
+                (json!({"spec": {"capacity": {"storage": "2Gi"}}}), &[]),
+                (json!({"spec": {"claimRef": {"name": "c", "namespace": "n"}}}), &[]),
+                (
+                    json!({"spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [
+                        {"key": "a", "operator": "Exists"},
+                    ]}]}}}}),
+                    &[],
+                ),
+                (
+                    json!({"spec": {"volumeMode": "Block"}}),
+                    &["volumeMode: Invalid value: \"Block\": field is immutable"],
+                ),
+                (
+                    json!({"spec": {"nfs": {"path": "/b"}}}),
+                    &[
+                        "spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable \
+                 after creation",
+                    ],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn an_affinity_may_only_change_from_old_label_names_to_new_ones() {
+        let affinity = |key: &str| {
+            json!({"required": {"nodeSelectorTerms": [{"matchExpressions": [
+                {"key": key, "operator": "In", "values": ["a"]},
+            ]}]}})
+        };
+        let mut stored = stored_volume();
+        stored["spec"]["nodeAffinity"] = affinity("failure-domain.beta.kubernetes.io/zone");
+        let to = |key: &str| json!({"spec": {"nodeAffinity": affinity(key)}});
+        assert!(change_refusals(&ROW, &stored, &to("topology.kubernetes.io/zone")).is_empty());
+        let refused = change_refusals(&ROW, &stored, &to("zone"));
+        assert!(
+            refused[0].ends_with("field is immutable, except for updating from beta label to GA")
+        );
+    }
+
+    #[test]
+    fn what_is_deprecated_is_warned_of() {
+        let mut volume = base();
+        volume["spec"]["persistentVolumeReclaimPolicy"] = "Recycle".into();
+        volume["spec"]["glusterfs"] = json!({});
+        volume["metadata"]["annotations"] = json!({"volume.beta.kubernetes.io/storage-class": "a"});
+        volume["spec"]["nodeAffinity"] = json!({"required": {"nodeSelectorTerms": [{"matchExpressions": [
+            {"key": "beta.kubernetes.io/os", "operator": "Exists"},
+        ]}]}});
+        assert_eq!(
+            warnings(&volume),
+            [
+                "metadata.annotations[volume.beta.kubernetes.io/storage-class]: deprecated since v1.8; \
+             use \"storageClassName\" attribute instead",
+                "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, \
+             the recommended approach is to use dynamic provisioning.",
+                "spec.nodeAffinity.required.nodeSelectorTerms[0].matchExpressions[0].key: \
+             beta.kubernetes.io/os is deprecated since v1.14; use \"kubernetes.io/os\" instead",
+                "spec.glusterfs: deprecated in v1.25, non-functional in v1.26+",
+            ]
+        );
+    }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::claim_spec::{self, CLASS_ANNOTATION};
 use super::json::{add_finalizer, annotation, child, fill, is_set, put, restore, text};
-use super::persistent_volume::attributes_class;
+use super::persistent_volume::{attributes_class, round_amounts};
 use super::table::{AGE, NAME, age, class_of, column, name, or, phase, wide};
 use crate::cluster::embedded::kind::{AdmissionView, Column, ServedKind, Traits};
 use crate::cluster::embedded::status::{ApiError, FieldErrors};
@@ -74,11 +74,17 @@ fn default(object: &mut Value) {
     }
     if let Some(status) = child(object, "status") {
         fill(status, "phase", "Pending");
+        for amounts in ["capacity", "allocatedResources"] {
+            round_amounts(status.get_mut(amounts));
+        }
     }
 }
 
 /// The defaults of a claim's spec, also in templates.
 pub fn default_spec(spec: &mut Value) {
+    for side in ["/resources/requests", "/resources/limits"] {
+        round_amounts(spec.pointer_mut(side));
+    }
     fill(spec, "volumeMode", "Filesystem");
 }
 
@@ -238,4 +244,244 @@ fn warnings(object: &Value) -> Vec<String> {
     }
     claim_spec::warnings(&spec_of(object), "spec", &mut warnings);
     warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    fn base() -> Value {
+        json!({
+            "metadata": {"name": "c", "namespace": "n"},
+            "spec": {
+                "accessModes": ["ReadWriteOnce"], "storageClassName": "a",
+                "resources": {"requests": {"storage": "1Gi"}},
+            },
+        })
+    }
+
+    fn class(name: &str, created: &str, annotation: &str) -> (&'static kind::Kind, Value) {
+        let class = json!({
+            "metadata": {
+                "name": name, "creationTimestamp": created, "annotations": {annotation: "true"},
+            },
+            "allowVolumeExpansion": true,
+        });
+        (kind::STORAGE_CLASS, class)
+    }
+
+    const DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
+
+    #[test]
+    fn a_claim_that_says_nothing_of_its_class_gets_the_newest_default() {
+        let classes = Objects(vec![
+            class("old", "2025-01-01T00:00:00Z", DEFAULT),
+            class("b", "2025-06-01T00:00:00Z", DEFAULT),
+            class("a", "2025-06-01T00:00:00Z", DEFAULT),
+            class("none", "2025-09-01T00:00:00Z", "x"),
+        ]);
+        let given = |change: Value| {
+            let mut body = base();
+            json_patch::merge(&mut body, &change);
+            let claim = taken(&ROW, &body, &classes).expect("a claim");
+            claim["spec"]["storageClassName"].clone()
+        };
+        assert_eq!(given(json!({"spec": {"storageClassName": null}})), "a");
+        assert_eq!(given(json!({"spec": {"storageClassName": ""}})), "");
+        let annotated = json!({
+            "metadata": {"annotations": {CLASS_ANNOTATION: "z"}},
+            "spec": {"storageClassName": null},
+        });
+        assert_eq!(given(annotated), Value::Null);
+    }
+
+    #[test]
+    fn a_new_claim_is_refused_for_what_is_wrong_with_it() {
+        check_refusals(
+            &ROW,
+            &base(),
+            &[
+                (json!({}), &[]),
+                (json!({"spec": {"storageClassName": "", "volumeAttributesClassName": ""}}), &[]),
+                (
+                    json!({"spec": {"accessModes": ["ReadWriteOncePod", "ReadWriteMany"]}}),
+                    &[
+                        "spec.accessModes: Forbidden: may not use ReadWriteOncePod with other access modes",
+                    ],
+                ),
+                (
+                    json!({"spec": {"resources": {"requests": {"storage": "-1Gi"}}}}),
+                    &[
+                        "spec.resources[storage]: Invalid value: \"-1Gi\": must be greater than zero",
+                    ],
+                ),
+                (
+                    json!({"spec": {"volumeMode": "Tape"}}),
+                    &[
+                        "spec.volumeMode: Unsupported value: \"Tape\": supported values: \"Block\", \
+                 \"Filesystem\"",
+                    ],
+                ),
+                (
+                    json!({"spec": {"dataSourceRef": {"kind": "Pod", "name": ""}}}),
+                    &[
+                        "spec.dataSource.name: Required value",
+                        "spec.dataSource: Invalid value: \"Pod\": must be 'PersistentVolumeClaim' when \
+                 referencing the default apiGroup",
+                        "spec.dataSourceRef.name: Required value",
+                        "spec.dataSourceRef: Invalid value: \"Pod\": must be 'PersistentVolumeClaim' when \
+                 referencing the default apiGroup",
+                    ],
+                ),
+                (
+                    json!({"spec": {
+                        "dataSource": {"kind": "PersistentVolumeClaim", "name": "a"},
+                        "dataSourceRef": {"kind": "PersistentVolumeClaim", "name": "b"},
+                    }}),
+                    &["spec: Invalid value: {}: must match dataSourceRef"],
+                ),
+                (
+                    json!({"spec": {"selector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}}),
+                    &[
+                        "spec.selector.matchExpressions[0].values: Required value: must be specified when \
+                 `operator` is 'In' or 'NotIn'",
+                    ],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn data_sources_are_made_to_agree() {
+        let source = |change: Value| {
+            let mut body = base();
+            json_patch::merge(&mut body, &change);
+            let claim = taken(&ROW, &body, &Objects(Vec::new())).expect("a claim");
+            (claim["spec"]["dataSource"].clone(), claim["spec"]["dataSourceRef"].clone())
+        };
+        let clone = json!({"kind": "PersistentVolumeClaim", "name": "a"});
+        let written = json!({"apiGroup": null, "kind": "PersistentVolumeClaim", "name": "a"});
+        let both = (written.clone(), written);
+        assert_eq!(source(json!({"spec": {"dataSource": clone}})), both);
+        assert_eq!(source(json!({"spec": {"dataSourceRef": clone}})), both);
+        let unknown = json!({"kind": "Pod", "name": "a"});
+        assert_eq!(source(json!({"spec": {"dataSource": unknown}})), (Value::Null, Value::Null));
+        let elsewhere = json!({"kind": "PersistentVolumeClaim", "name": "a", "namespace": "b"});
+        let dropped = source(json!({"spec": {"dataSourceRef": elsewhere}}));
+        assert_eq!(dropped, (Value::Null, Value::Null));
+    }
+
+    fn stored(phase: &str) -> Value {
+        let mut claim = taken(&ROW, &base(), &Objects(Vec::new())).expect("a claim");
+        claim["metadata"]["resourceVersion"] = "1".into();
+        claim["status"] = json!({"phase": phase, "capacity": {"storage": "512Mi"}});
+        claim
+    }
+
+    const FIXED: &str = "spec: Forbidden: spec is immutable after creation except \
+                         resources.requests and volumeAttributesClassName for bound claims";
+
+    #[test]
+    fn a_stored_claim_takes_only_the_changes_that_are_permitted() {
+        let size = |size: &str| json!({"spec": {"resources": {"requests": {"storage": size}}}});
+        check_changes(
+            &ROW,
+            &stored("Pending"),
+            &[
+                (json!({"metadata": {"labels": {"a": "b"}}}), &[]),
+                (json!({"spec": {"volumeName": "v"}}), &[]),
+                (size("2Gi"), &[FIXED]),
+                (json!({"spec": {"storageClassName": "b"}}), &[FIXED]),
+                (json!({"spec": {"storageClassName": null}}), &[FIXED]),
+                (
+                    json!({"spec": {"volumeMode": "Block"}}),
+                    &[FIXED, "volumeMode: Invalid value: \"Block\": field is immutable"],
+                ),
+                (
+                    json!({"metadata": {"annotations": {CLASS_ANNOTATION: "z"}}}),
+                    &[
+                        "metadata.annotations.volume.beta.kubernetes.io/storage-class: Invalid value: \
+                 \"z\": field is immutable",
+                    ],
+                ),
+            ],
+        );
+        check_changes(
+            &ROW,
+            &stored("Bound"),
+            &[
+                (size("2Gi"), &[]),
+                (size("600Mi"), &[]),
+                (
+                    size("512Mi"),
+                    &["spec.resources.requests.storage: Forbidden: field can not be less than \
+                 status.capacity"],
+                ),
+                (json!({"spec": {"volumeAttributesClassName": "gold"}}), &[]),
+                (json!({"spec": {"resources": {"limits": {"storage": "2Gi"}}}}), &[FIXED]),
+            ],
+        );
+        let mut without_class = stored("Pending");
+        put(&mut without_class["spec"], "storageClassName", None);
+        check_changes(&ROW, &without_class, &[(json!({"spec": {"storageClassName": "b"}}), &[])]);
+    }
+
+    #[test]
+    fn a_claim_grows_only_bound_and_by_leave_of_its_class() {
+        let grow = |phase: &str, classes: &Objects| {
+            let old = stored(phase);
+            let mut claim = old.clone();
+            claim["spec"]["resources"]["requests"]["storage"] = "2Gi".into();
+            admit(&mut claim, Some(&old), classes).map_err(|error| error.message)
+        };
+        let expandable = Objects(vec![class("a", "2025-01-01T00:00:00Z", "x")]);
+        assert_eq!(grow("Bound", &expandable), Ok(()));
+        assert_eq!(
+            grow("Pending", &expandable),
+            Err("persistentvolumeclaims \"c\" is forbidden: Only bound persistent volume claims \
+                 can be expanded"
+                .to_owned())
+        );
+        assert_eq!(
+            grow("Bound", &Objects(Vec::new())),
+            Err("persistentvolumeclaims \"c\" is forbidden: only dynamically provisioned pvc can \
+                 be resized and the storageclass that provisions the pvc must support resize"
+                .to_owned())
+        );
+    }
+
+    #[test]
+    fn capacity_and_modes_show_once_a_volume_is_named() {
+        let mut claim = stored("Pending");
+        assert_eq!(cells(&claim, now())[2..5], [json!(""), json!(""), json!("")]);
+        claim["spec"]["volumeName"] = "v".into();
+        claim["status"] = json!({"phase": "Pending"});
+        assert_eq!(cells(&claim, now())[2..5], [json!("v"), json!("0"), json!("")]);
+        claim["status"] = json!({
+            "phase": "Bound", "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
+        });
+        claim["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        assert_eq!(
+            cells(&claim, now())[1..5],
+            [json!("Terminating"), json!("v"), json!("1Gi"), json!("RWO")]
+        );
+    }
+
+    #[test]
+    fn the_status_endpoint_takes_known_resize_states() {
+        let mut claim = stored("Bound");
+        claim["status"]["allocatedResourceStatuses"] =
+            json!({"storage": "Growing", "cpu": "NodeResizePending"});
+        let mut errors = FieldErrors::default();
+        validate_update(&claim, &claim.clone(), Some("status"), &mut errors);
+        let texts: Vec<_> = errors.0.iter().map(ToString::to_string).collect();
+        assert_eq!(texts.len(), 2, "{texts:?}");
+        assert!(texts[0].starts_with(
+            "status.allocatedResourceStatuses[storage]: Unsupported value: \"storage\""
+        ));
+        assert!(texts[1].starts_with(
+            "status.allocatedResourceStatuses[cpu]: Unsupported value: \"cpu\": supported values: \"storage\""
+        ));
+    }
 }

@@ -191,3 +191,106 @@ fn validate_update(
         pod_rules::validate_changes(object, old, errors);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    fn base() -> Value {
+        json!({
+            "metadata": {"name": "p", "namespace": "n", "resourceVersion": "1"},
+            "spec": {
+                "containers": [{"name": "c", "image": "i"}],
+                "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "a"}}],
+            },
+        })
+    }
+
+    fn with_container(change: Value) -> Value {
+        let mut container = json!({"name": "c", "image": "i"});
+        json_patch::merge(&mut container, &change);
+        json!({"spec": {"containers": [container]}})
+    }
+
+    #[test]
+    fn a_new_pod_is_refused_for_what_is_wrong_with_it() {
+        check_refusals(
+            &ROW,
+            &base(),
+            &[
+                (json!({}), &[]),
+                (json!({"spec": {"containers": null}}), &["spec.containers: Required value"]),
+                (
+                    with_container(json!({"image": null})),
+                    &["spec.containers[0].image: Required value"],
+                ),
+                (
+                    with_container(json!({"volumeMounts": [{"name": "x", "mountPath": "/a"}]})),
+                    &["spec.containers[0].volumeMounts[0].name: Not found: \"x\""],
+                ),
+                (
+                    with_container(json!({"volumeMounts": [
+                        {"name": "data", "mountPath": "/a"}, {"name": "data", "mountPath": "/a"},
+                    ]})),
+                    &[
+                        "spec.containers[0].volumeMounts[1].mountPath: Invalid value: \"/a\": must be \
+                     unique",
+                    ],
+                ),
+                (
+                    with_container(
+                        json!({"resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "2"}}}),
+                    ),
+                    &[
+                        "spec.containers[0].resources.requests: Invalid value: \"2\": must be less than \
+                     or equal to cpu limit of 1",
+                    ],
+                ),
+                (
+                    json!({"spec": {"volumes": [{"name": "a", "persistentVolumeClaim": {}}]}}),
+                    &["spec.volumes[0].persistentVolumeClaim.claimName: Required value"],
+                ),
+                (
+                    json!({"spec": {"volumes": [{"name": "a"}, {"name": "a"}]}}),
+                    &["spec.volumes[1].name: Duplicate value: \"a\""],
+                ),
+                (
+                    json!({"spec": {"restartPolicy": "Never again"}}),
+                    &["spec.restartPolicy: Unsupported value: \"Never again\": supported values: \
+                 \"Always\", \"Never\", \"OnFailure\""],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_stored_pod_takes_other_images_and_tolerations() {
+        let stored = taken(&ROW, &base(), &Objects(Vec::new())).expect("a pod");
+        let image = |image: &str| {
+            let mut containers = stored["spec"]["containers"].clone();
+            containers[0]["image"] = image.into();
+            json!({"spec": {"containers": containers}})
+        };
+        assert!(change_refusals(&ROW, &stored, &image("j")).is_empty());
+        let refused = change_refusals(&ROW, &stored, &json!({"spec": {"nodeName": "n"}}));
+        assert_eq!(refused.len(), 1);
+        assert!(refused[0].starts_with("spec: Forbidden: pod updates may not change fields"));
+        assert!(refused[0].contains("+ \"NodeName\": \"n\""), "{}", refused[0]);
+    }
+
+    #[test]
+    fn a_new_pod_gets_tolerations_priority_and_its_class_of_service() {
+        let pod = taken(&ROW, &base(), &Objects(Vec::new())).expect("a pod");
+        assert_eq!(pod["spec"]["tolerations"].as_array().map(Vec::len), Some(2));
+        assert_eq!(pod["spec"]["priority"], 0);
+        assert_eq!(pod["spec"]["schedulerName"], "default-scheduler");
+        assert_eq!(pod["spec"]["terminationGracePeriodSeconds"], 30);
+        assert_eq!(pod["status"], json!({"phase": "Pending", "qosClass": "BestEffort"}));
+        let own = json!([{"operator": "Exists"}]);
+        let mut body = base();
+        body["spec"]["tolerations"] = own.clone();
+        let pod = taken(&ROW, &body, &Objects(Vec::new())).expect("a pod");
+        assert_eq!(pod["spec"]["tolerations"], own);
+    }
+}

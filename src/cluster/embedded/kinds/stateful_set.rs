@@ -126,3 +126,71 @@ fn validate_update(
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    fn base() -> Value {
+        json!({
+            "metadata": {"name": "s", "namespace": "n", "resourceVersion": "1"},
+            "spec": {
+                "serviceName": "s", "selector": {"matchLabels": {"app": "s"}},
+                "template": {
+                    "metadata": {"labels": {"app": "s"}},
+                    "spec": {"containers": [{
+                        "name": "c", "image": "i",
+                        "volumeMounts": [{"name": "data", "mountPath": "/d"}],
+                    }]},
+                },
+                "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {
+                    "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}},
+                }}],
+            },
+        })
+    }
+
+    #[test]
+    fn a_new_set_is_refused_for_what_is_wrong_with_it() {
+        check_refusals(
+            &ROW,
+            &base(),
+            &[
+                (json!({}), &[]),
+                (
+                    json!({"spec": {"selector": {"matchLabels": {"app": "t"}}}}),
+                    &[
+                        "spec.template.metadata.labels: Invalid value: {\"app\":\"s\"}: `selector` does not \
+                 match template `labels`",
+                    ],
+                ),
+                (json!({"spec": {"selector": null}}), &["spec.selector: Required value"]),
+                (
+                    json!({"spec": {"replicas": -1}}),
+                    &["spec.replicas: Invalid value: -1: must be greater than or equal to 0"],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_stored_set_keeps_its_claim_templates() {
+        let stored = taken(&ROW, &base(), &Objects(Vec::new())).expect("a set");
+        check_changes(
+            &ROW,
+            &stored,
+            &[
+                (json!({"spec": {"replicas": 3}}), &[]),
+                (
+                    json!({"spec": {"volumeClaimTemplates": null}}),
+                    &[
+                        "spec: Forbidden: updates to statefulset spec for fields other than 'replicas', \
+                 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', \
+                 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden",
+                    ],
+                ),
+            ],
+        );
+    }
+}

@@ -142,3 +142,78 @@ fn warnings(object: &Value) -> Vec<String> {
     }
     warnings
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::*;
+    use super::*;
+
+    fn base() -> Value {
+        json!({"metadata": {"name": "a"}, "provisioner": "p.example.com"})
+    }
+
+    #[test]
+    fn a_new_class_is_refused_for_what_is_wrong_with_it() {
+        let topology = |values: Value| json!({"allowedTopologies": [{"matchLabelExpressions": [{"key": "zone", "values": values}]}]});
+        check_refusals(
+            &ROW,
+            &base(),
+            &[
+                (json!({}), &[]),
+                (topology(json!(["a", "b"])), &[]),
+                (json!({"provisioner": ""}), &["provisioner: Required value"]),
+                (
+                    json!({"reclaimPolicy": "Recycle"}),
+                    &[
+                        "reclaimPolicy: Unsupported value: \"Recycle\": supported values: \"Delete\", \
+                 \"Retain\"",
+                    ],
+                ),
+                (
+                    json!({"parameters": {"": "x"}}),
+                    &["parameters: Invalid value: \"\": field can not be empty."],
+                ),
+                (
+                    json!({"parameters": {"a": "x".repeat(262_144)}}),
+                    &["parameters: Too long: may not be more than 262144 bytes"],
+                ),
+                (
+                    topology(json!([])),
+                    &["allowedTopologies[0].matchLabelExpressions[0].values: Required value"],
+                ),
+                (
+                    topology(json!(["a", "a"])),
+                    &[
+                        "allowedTopologies[0].matchLabelExpressions[0].values[1]: Duplicate value: \"a\"",
+                    ],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_stored_class_keeps_what_its_volumes_were_made_by() {
+        let mut body = base();
+        body["metadata"]["resourceVersion"] = "1".into();
+        let stored = taken(&ROW, &body, &Objects(Vec::new())).expect("a class");
+        check_changes(
+            &ROW,
+            &stored,
+            &[
+                (json!({"allowVolumeExpansion": true, "mountOptions": ["ro"]}), &[]),
+                (
+                    json!({"parameters": {"a": "b"}}),
+                    &["parameters: Invalid value: {\"a\":\"b\"}: field is immutable"],
+                ),
+                (
+                    json!({"volumeBindingMode": "WaitForFirstConsumer"}),
+                    &[
+                        "volumeBindingMode: Invalid value: \"WaitForFirstConsumer\": field is immutable",
+                    ],
+                ),
+            ],
+        );
+    }
+}

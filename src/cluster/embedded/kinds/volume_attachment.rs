@@ -144,3 +144,78 @@ fn validate_update(object: &Value, old: &Value, _: Option<&str>, errors: &mut Fi
     validate(object, errors);
     immutable("spec", object.get("spec"), old.get("spec"), errors);
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::*;
+    use super::*;
+
+    fn base() -> Value {
+        json!({
+            "metadata": {"name": "a", "resourceVersion": "1"},
+            "spec": {"attacher": "d", "nodeName": "n", "source": {"persistentVolumeName": "v"}},
+        })
+    }
+
+    #[test]
+    fn a_new_attachment_is_refused_for_what_is_wrong_with_it() {
+        check_refusals(
+            &ROW,
+            &base(),
+            &[
+                (json!({}), &[]),
+                (
+                    json!({"spec": {"source": {"inlineVolumeSpec": {}}}}),
+                    &["spec.source: Forbidden: must specify exactly one of inlineVolumeSpec and \
+                 persistentVolumeName"],
+                ),
+                (
+                    json!({"spec": {"source": {"persistentVolumeName": ""}}}),
+                    &["spec.source.persistentVolumeName: Required value: must specify non empty \
+                 persistentVolumeName"],
+                ),
+                (
+                    json!({"spec": {"attacher": "x".repeat(64)}}),
+                    &["spec.attacher: Too long: may not be more than 63 bytes"],
+                ),
+                (
+                    json!({"spec": {"source": {"persistentVolumeName": null, "inlineVolumeSpec": {
+                        "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"},
+                        "csi": {"driver": "d", "volumeHandle": "h"},
+                    }}}}),
+                    &[
+                        "spec.source.inlineVolumeSpec.capacity: Forbidden: may not be specified in the \
+                     context of inline volumes",
+                    ],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_stored_attachment_keeps_its_spec() {
+        let stored = taken(&ROW, &base(), &Objects(Vec::new())).expect("an attachment");
+        let refused = change_refusals(&ROW, &stored, &json!({"spec": {"nodeName": "m"}}));
+        assert_eq!(
+            refused,
+            [
+                "spec: Invalid value: {\"attacher\":\"d\",\"source\":{\"persistentVolumeName\":\"v\"},\
+              \"nodeName\":\"m\"}: field is immutable"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_status_endpoint_takes_the_status_alone() {
+        let stored = taken(&ROW, &base(), &Objects(Vec::new())).expect("an attachment");
+        let mut sent = stored.clone();
+        sent["metadata"]["labels"] = json!({"a": "b"});
+        sent["spec"]["nodeName"] = "m".into();
+        sent["status"]["attached"] = true.into();
+        prepare(&mut sent, Some(&stored), Some("status"), now());
+        assert_eq!(sent["status"], json!({"attached": true}));
+        assert_eq!((&sent["spec"], &sent["metadata"]), (&stored["spec"], &stored["metadata"]));
+    }
+}

@@ -58,3 +58,47 @@ fn validate_update(object: &Value, old: &Value, _: Option<&str>, errors: &mut Fi
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::*;
+    use super::*;
+
+    #[test]
+    fn driver_and_parameters_are_needed_and_stay() {
+        let body = json!({
+            "metadata": {"name": "gold", "resourceVersion": "1"},
+            "driverName": "d.example.com", "parameters": {"iops": "1"},
+        });
+        check_refusals(
+            &ROW,
+            &body,
+            &[
+                (json!({}), &[]),
+                (
+                    json!({"parameters": null}),
+                    &["parameters: Required value: must contain at least one key/value pair"],
+                ),
+                (json!({"driverName": ""}), &["driverName: Required value"]),
+            ],
+        );
+        let stored = taken(&ROW, &body, &Objects(Vec::new())).expect("a class");
+        assert_eq!(stored["metadata"]["finalizers"], json!(["kubernetes.io/vac-protection"]));
+        check_changes(
+            &ROW,
+            &stored,
+            &[
+                (
+                    json!({"parameters": {"iops": "2"}}),
+                    &["parameters: Forbidden: updates to parameters are forbidden."],
+                ),
+                (
+                    json!({"driverName": "e"}),
+                    &["driverName: Forbidden: updates to driverName are forbidden."],
+                ),
+            ],
+        );
+    }
+}
