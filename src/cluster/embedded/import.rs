@@ -57,7 +57,10 @@ impl Embedded {
             key: key.clone(),
         };
         match self.store().commit_at(change, |next| wanted.max(next)) {
-            Ok(_) => Ok(()),
+            Ok(commit) => {
+                self.note_lifetime(served, &commit);
+                Ok(())
+            }
             Err(CommitError::Raced) => Err(already_exists(served.names(), &key.name, false)),
             Err(CommitError::Log(error)) => Err(internal(error)),
         }

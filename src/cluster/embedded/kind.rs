@@ -3,6 +3,8 @@
 //! Discovery, paths, tables, field selectors, defaulting, validation and
 //! admission all derive from the rows in `kinds::ALL`.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -69,6 +71,8 @@ pub struct Traits {
     pub delete_returns_object: bool,
     /// Deletion waits for a grace period (pods).
     pub graceful_deletion: bool,
+    /// Objects go by themselves this long after their last write (events).
+    pub lifetime: Option<Duration>,
 }
 
 /// A subresource path below an object.

@@ -27,6 +27,7 @@ pub mod validation;
 
 mod bootstrap;
 mod discovery;
+mod expiry;
 mod form;
 mod import;
 mod list;
@@ -56,6 +57,7 @@ use jiff::Timestamp;
 use tower::{BoxError, Service, ServiceExt};
 
 use crate::cluster::Base;
+use crate::cluster::embedded::expiry::Expiry;
 use crate::cluster::embedded::registry::{Registry, stored_kind};
 use crate::cluster::embedded::store::history::Commit;
 use crate::cluster::embedded::store::{CommitLog, Store, Volatile};
@@ -103,6 +105,7 @@ struct Inner {
     store: Store,
     registry: Registry,
     clock: Arc<dyn Clock>,
+    expiry: Expiry,
 }
 
 impl Embedded {
@@ -113,7 +116,14 @@ impl Embedded {
         let store =
             Store::new(stored, options.start_revision, options.retention_bytes, options.log);
         let registry = Registry::new(rows, &store);
-        let embedded = Self { inner: Arc::new(Inner { store, registry, clock: options.clock }) };
+        let embedded = Self {
+            inner: Arc::new(Inner {
+                store,
+                registry,
+                clock: options.clock,
+                expiry: Expiry::default(),
+            }),
+        };
         if options.bootstrap {
             embedded.make_initial_objects();
         }

@@ -110,8 +110,14 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// The next event, or `None` at the end. Waits for ever.
+    /// The next event, or `None` at the end.
     pub async fn next(&mut self) -> Option<Value> {
+        let next = tokio::time::timeout(std::time::Duration::from_secs(10), self.next_or_wait());
+        next.await.expect("an event or the end in time")
+    }
+
+    /// The next event, or `None` at the end. Waits for ever.
+    async fn next_or_wait(&mut self) -> Option<Value> {
         loop {
             if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.rest.drain(..=end).collect();
@@ -147,7 +153,7 @@ impl Watch {
     pub async fn drain(&mut self) -> Vec<Value> {
         let mut events = Vec::new();
         while let Ok(Some(event)) =
-            tokio::time::timeout(std::time::Duration::from_millis(1), self.next()).await
+            tokio::time::timeout(std::time::Duration::from_millis(1), self.next_or_wait()).await
         {
             events.push(event);
         }

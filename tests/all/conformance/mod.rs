@@ -3,8 +3,13 @@
 
 pub mod client;
 mod create;
+mod delete;
+mod forms;
 mod kube_client;
+mod list;
 mod patch;
 mod served;
+mod subresources;
 mod transport;
 mod update;
+mod watch;

@@ -1,6 +1,8 @@
 //! Events: what happened to an object. One storage, two shapes: the core one,
 //! which is stored, and that of `events.k8s.io`.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -30,7 +32,7 @@ const BASE: ServedKind = ServedKind {
     shape: None,
     categories: &[],
     subresources: &[],
-    traits: Traits { create_on_update: true, ..super::PLAIN },
+    traits: Traits { create_on_update: true, lifetime: Some(LIFETIME), ..super::PLAIN },
     columns: COLUMNS,
     cells,
     fields: FIELDS,
@@ -41,6 +43,9 @@ const BASE: ServedKind = ServedKind {
     validate_update,
     warnings: super::no_warnings,
 };
+
+/// How long an event is kept after its last write.
+const LIFETIME: Duration = Duration::from_secs(3600);
 
 const COLUMNS: &[Column] = &[
     column("Last Seen", "Time since it happened last."),

@@ -91,6 +91,7 @@ const PLAIN: Traits = Traits {
     generation: false,
     delete_returns_object: false,
     graceful_deletion: false,
+    lifetime: None,
 };
 
 /// No selectable fields beside name and namespace.

@@ -21,6 +21,12 @@ pub static ROW: ServedKind = ServedKind {
     categories: &["all"],
     subresources: &[
         Subresource { name: "binding", verbs: &["create"], body: Some(("", "v1", "Binding")) },
+        Subresource {
+            name: "eviction",
+            verbs: &["create"],
+            body: Some(("policy", "v1", "Eviction")),
+        },
+        Subresource { name: "log", verbs: &["get"], body: None },
         super::STATUS,
     ],
     traits: Traits {

@@ -4,20 +4,22 @@ mod binding;
 mod eviction;
 mod scale;
 
-use bytes::Bytes;
-use http::Method;
-use http::request::Parts;
-use serde_json::json;
-
 use crate::cluster::embedded::Embedded;
 use crate::cluster::embedded::negotiate::{Offer, negotiate};
 use crate::cluster::embedded::path::ResourcePath;
 use crate::cluster::embedded::query::Query;
-use crate::cluster::embedded::refusal::{bad_request, method_not_allowed, unknown_resource};
+use crate::cluster::embedded::refusal::{method_not_allowed, unknown_resource};
 use crate::cluster::embedded::reply::Reply;
 use crate::cluster::embedded::router::{Routed, call};
 use crate::cluster::embedded::status::ApiError;
 use crate::cluster::embedded::write::Call;
+use crate::model::kind;
+use bytes::Bytes;
+use http::Method;
+use http::request::Parts;
+
+/// Ways into a running container.
+const CHANNELS: &[&str] = &["exec", "attach", "portforward", "proxy"];
 
 impl Embedded {
     /// Answers a request to a subresource.
@@ -31,6 +33,11 @@ impl Embedded {
     ) -> Routed {
         let media = negotiate(&parts.headers, &query, Offer::Object)?;
         let name = path.subresource.clone().unwrap_or_default();
+        // A proxied path goes on below the subresource.
+        let first = name.split('/').next().unwrap_or_default();
+        if CHANNELS.contains(&first) && path.served.names() == kind::POD {
+            return Err(not_here(first));
+        }
         let row = path.served.subresource(&name).ok_or_else(unknown_resource)?;
         let verb = match *method {
             Method::GET => "get",
@@ -50,8 +57,6 @@ impl Embedded {
             ("binding", _) => self.bind(&call)?,
             ("eviction", _) => self.evict(&call)?,
             ("log", _) => self.log(&call)?,
-            ("token", _) => token(&call)?,
-            ("exec" | "attach" | "portforward" | "proxy", _) => return Err(not_here(&name)),
             (_, "get") => self.read(&call)?,
             (_, "update") => self.replace(&call)?,
             (_, "patch") => self.patch(&call)?,
@@ -67,17 +72,7 @@ impl Embedded {
     }
 }
 
-/// A token for a service account; nothing here checks it.
-fn token(call: &Call) -> Result<Reply, ApiError> {
-    let mut request = call.value()?;
-    if !request.is_object() {
-        return Err(bad_request("a TokenRequest is expected"));
-    }
-    let token = uuid::Uuid::new_v4().to_string();
-    request["status"] = json!({"token": token, "expirationTimestamp": null});
-    Ok(Reply::value(201, &request))
-}
-
+/// A channel into a container.
 fn not_here(what: &str) -> ApiError {
     ApiError::new(
         501,

@@ -36,8 +36,9 @@ use std::sync::Arc;
 pub(super) use metadata::timestamp;
 pub(super) use update::Updated;
 
-/// How often a write that lost a race is tried again on what is there now.
-pub(super) const RACE_TRIES: usize = 5;
+/// How often a write that lost a race is tried again on what is there now. A
+/// try is cheap here, so that many writers of one object all get through.
+pub(super) const RACE_TRIES: usize = 100;
 
 /// A writing request, as far as all of them are alike.
 #[derive(Debug)]
@@ -180,7 +181,10 @@ impl Embedded {
             time: self.now(),
         };
         match self.store().commit(change) {
-            Ok(commit) => Ok(Some(commit)),
+            Ok(commit) => {
+                self.note_lifetime(served, &commit);
+                Ok(Some(commit))
+            }
             Err(CommitError::Raced) => Ok(None),
             Err(CommitError::Log(error)) => Err(internal(error)),
         }
