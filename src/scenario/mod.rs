@@ -30,17 +30,23 @@ pub struct BuiltIn {
     pub text: &'static str,
 }
 
+macro_rules! built_in {
+    ($($name:literal),* $(,)?) => {
+        &[$(BuiltIn {
+            name: $name,
+            text: include_str!(concat!("../../examples/scenarios/", $name, ".yaml")),
+        }),*]
+    };
+}
+
 /// The scenarios in the program, the one that plays by default first.
-pub const BUILT_IN: &[BuiltIn] = &[
-    BuiltIn { name: "static-nfs", text: include_str!("../../examples/scenarios/static-nfs.yaml") },
-    BuiltIn {
-        name: "retain-and-rebind",
-        text: include_str!("../../examples/scenarios/retain-and-rebind.yaml"),
-    },
-    BuiltIn {
-        name: "reserved-volume",
-        text: include_str!("../../examples/scenarios/reserved-volume.yaml"),
-    },
+pub const BUILT_IN: &[BuiltIn] = built_in![
+    "static-nfs",
+    "nothing-fits",
+    "retain-and-rebind",
+    "reserved-volume",
+    "default-class",
+    "lost-volume",
 ];
 
 /// Reads a built-in scenario; without a name, the default one.
@@ -75,6 +81,6 @@ mod tests {
     #[test]
     fn an_unknown_scenario_names_those_there_are() {
         let error = built_in(Some("nfs")).expect_err("unknown").to_string();
-        assert!(error.contains("static-nfs, retain-and-rebind, reserved-volume"), "{error}");
+        assert!(error.contains("no such scenario; there are static-nfs, "), "{error}");
     }
 }
