@@ -2,6 +2,7 @@
 
 mod conformance;
 mod examples;
+mod crash;
 mod exchanges;
 mod golden;
 mod kubectl;
