@@ -1,8 +1,8 @@
 //! What only a whole program can show, in one binary: a module per area.
 
 mod conformance;
-mod examples;
 mod crash;
+mod examples;
 mod exchanges;
 mod golden;
 mod kubectl;
