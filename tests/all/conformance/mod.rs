@@ -5,6 +5,7 @@ pub mod client;
 mod create;
 mod delete;
 mod forms;
+mod kinds;
 mod kube_client;
 mod list;
 mod patch;

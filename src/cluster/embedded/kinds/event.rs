@@ -304,4 +304,60 @@ mod tests {
         normalise(kind::EVENT, &mut expected);
         assert_eq!(other, expected);
     }
+
+    fn told_strictly() -> Value {
+        json!({
+            "metadata": {"name": "e", "namespace": "n", "resourceVersion": "1"},
+            "eventTime": "2026-01-01T00:00:00.000000Z", "type": "Normal", "reason": "R",
+            "action": "A", "note": "n", "reportingController": "example.com/c",
+            "reportingInstance": "c-0", "regarding": {"kind": "Pod", "namespace": "n", "name": "p"},
+        })
+    }
+
+    fn strict_refusals(change: &Value) -> Vec<String> {
+        let mut body = told_strictly();
+        json_patch::merge(&mut body, change);
+        to_stored(&mut body);
+        normalise(kind::EVENT, &mut body);
+        let mut errors = FieldErrors::default();
+        (REGARDING_ROW.validate)(&body, &mut errors);
+        errors.0.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_newer_group_is_strict() {
+        assert_eq!(strict_refusals(&json!({})), Vec::<String>::new());
+        assert_eq!(strict_refusals(&json!({"eventTime": null})), ["eventTime: Required value"]);
+        assert_eq!(strict_refusals(&json!({"action": null})), ["action: Required value"]);
+        assert_eq!(
+            strict_refusals(&json!({"type": "Odd"})),
+            ["type: Invalid value: \"\": has invalid value: Odd"]
+        );
+        assert_eq!(
+            strict_refusals(&json!({"deprecatedCount": 2})),
+            ["deprecatedCount: Invalid value: \"\": needs to be unset"]
+        );
+        assert_eq!(
+            strict_refusals(&json!({"regarding": {"namespace": "m"}})),
+            ["involvedObject.namespace: Invalid value: \"m\": does not match event.namespace"]
+        );
+    }
+
+    #[test]
+    fn through_the_newer_group_only_the_series_changes() {
+        let mut stored = told_strictly();
+        to_stored(&mut stored);
+        normalise(kind::EVENT, &mut stored);
+        let refused = |change: Value| {
+            let mut event = stored.clone();
+            json_patch::merge(&mut event, &change);
+            let mut errors = FieldErrors::default();
+            (REGARDING_ROW.validate_update)(&event, &stored, None, &mut errors);
+            errors.0.len()
+        };
+        let series =
+            json!({"series": {"count": 2, "lastObservedTime": "2026-01-01T00:00:00.000000Z"}});
+        assert_eq!(refused(series), 0);
+        assert_eq!(refused(json!({"reason": "S"})), 1);
+    }
 }

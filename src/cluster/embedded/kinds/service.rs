@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::json::{child, fill, integer, items_mut, list, put, text};
+use super::json::{child, fill, integer, items_mut, list, put, restore, text};
 use super::table::{AGE, NAME, age, column, name, or, plain_selector, wide};
 use crate::cluster::embedded::kind::{Column, SelectableField, ServedKind, Traits};
 use crate::cluster::embedded::status::FieldErrors;
@@ -31,7 +31,7 @@ pub static ROW: ServedKind = ServedKind {
         },
     ],
     default,
-    prepare: super::prepare_with_status,
+    prepare,
     admit: super::no_admission,
     validate,
     validate_update,
@@ -110,6 +110,19 @@ fn default(object: &mut Value) {
     fill(spec, "internalTrafficPolicy", "Cluster");
 }
 
+/// An update that does not speak of addresses keeps them.
+fn prepare(object: &mut Value, old: Option<&Value>, subresource: Option<&str>, now: Timestamp) {
+    super::prepare_with_status(object, old, subresource, now);
+    let Some(old_spec) = old.and_then(|old| old.get("spec")) else { return };
+    if let Some(spec) = child(object, "spec")
+        && text(spec, "/type") != "ExternalName"
+        && text(spec, "/clusterIP").is_empty()
+    {
+        restore(spec, old_spec, "clusterIP");
+        restore(spec, old_spec, "clusterIPs");
+    }
+}
+
 fn validate(object: &Value, errors: &mut FieldErrors) {
     metadata::validate(object, kind::SERVICE, names::letter_label, errors);
     let kind = text(object, "/spec/type");
@@ -169,4 +182,66 @@ fn validate_update(
         errors.invalid("spec.clusterIPs[0]", json!([address(object)]), "may not change once set");
     }
     validate(object, errors);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    fn base() -> Value {
+        json!({
+            "metadata": {"name": "s", "namespace": "n", "resourceVersion": "1"},
+            "spec": {"clusterIP": "None", "ports": [{"port": 80}]},
+        })
+    }
+
+    #[test]
+    fn a_new_service_is_refused_for_what_is_wrong_with_it() {
+        check_refusals(
+            &ROW,
+            &base(),
+            &[
+                (json!({}), &[]),
+                (json!({"spec": {"ports": null}}), &[]),
+                (
+                    json!({"spec": {"clusterIP": null, "ports": null}}),
+                    &["spec.ports: Required value"],
+                ),
+                (
+                    json!({"spec": {"ports": [{"port": 0}]}}),
+                    &[
+                        "spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",
+                    ],
+                ),
+                (
+                    json!({"spec": {"ports": [{"port": 1}, {"port": 2, "name": "b"}]}}),
+                    &["spec.ports[0].name: Required value"],
+                ),
+                (
+                    json!({"spec": {"type": "Tunnel"}}),
+                    &[
+                        "spec.type: Unsupported value: \"Tunnel\": supported values: \"ClusterIP\", \
+                 \"ExternalName\", \"LoadBalancer\", \"NodePort\"",
+                    ],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn an_address_stays_unless_an_update_speaks_of_it() {
+        let stored = taken(&ROW, &base(), &Objects(Vec::new())).expect("a service");
+        check_changes(
+            &ROW,
+            &stored,
+            &[
+                (json!({"spec": {"clusterIP": null, "clusterIPs": null}}), &[]),
+                (
+                    json!({"spec": {"clusterIP": "10.0.0.9", "clusterIPs": ["10.0.0.9"]}}),
+                    &["spec.clusterIPs[0]: Invalid value: [\"10.0.0.9\"]: may not change once set"],
+                ),
+            ],
+        );
+    }
 }

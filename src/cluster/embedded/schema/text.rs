@@ -202,4 +202,19 @@ mod tests {
         );
         assert!(parse(b"a: [1", Format::Yaml).is_err());
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig {
+            failure_persistence: None,
+            ..Default::default()
+        })]
+
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes: Vec<u8>, text in "[-{}\\[\\]:,&*!|>'\"a0 \n#%@`]{0,40}") {
+            for body in [bytes.as_slice(), text.as_bytes()] {
+                let _ = parse(body, Format::Json);
+                let _ = parse(body, Format::Yaml);
+            }
+        }
+    }
 }
