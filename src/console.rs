@@ -13,7 +13,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 
 use crate::cli::Options;
-use crate::cluster::connect::{ConnectError, Contexts};
+use crate::cluster::connect::{self, ConnectError, Connection, Contexts, IN_CLUSTER};
 use crate::cluster::write_path::read_only::Access;
 use crate::config::{self, Config};
 use crate::failure::Failure;
@@ -37,24 +37,29 @@ struct Entrance {
 
 /// Runs the console; `Ok` with a signal's number if one ended it.
 pub async fn run(options: Options, config: Config) -> Result<Option<i32>, Failure> {
-    let contexts = Contexts::read(options.kubeconfig.as_deref()).map_err(cannot_connect)?;
+    // No screen to draw on: said before anything is asked of a cluster.
+    Tty::check().map_err(no_terminal)?;
+    let (contexts, broken) = match Contexts::read(options.kubeconfig.as_deref()) {
+        Ok(contexts) => (contexts, None),
+        // A demo that nobody asked a kubeconfig for does without.
+        Err(error) if options.context.is_none() && options.kubeconfig.is_none() => {
+            (None, Some(format!("this is the demo: {error}")))
+        }
+        Err(error) => return Err(cannot_connect(error)),
+    };
     let scenario = Arc::new(read_scenario(&config.demo_scenario.value)?);
     let theme = config.theme.value.clone();
     let ascii = config.ascii.value;
     let entrance = Arc::new(Entrance { options, config, contexts, scenario });
-    let notice = entrance.notice();
-    let namespace = entrance.options.namespace.clone();
+    let notice = broken.or_else(|| entrance.notice());
     let first = entrance.first()?;
+    let namespace = entrance.options.namespace.clone();
+    let namespace = namespace.or_else(|| entrance.config.context(&first).namespace);
+    // A login of an exec plugin may need the terminal as it is.
+    let opened = entrance.open(&first).await?;
     let tty = Tty::take().map_err(no_terminal)?;
     // From here on the terminal is given back however this ends.
     let panics = panics::install(&tty);
-    let opened = match entrance.open(&first).await {
-        Ok(opened) => opened,
-        Err(failure) => {
-            tty.give_back();
-            return Err(failure);
-        }
-    };
     let opener = {
         let entrance = entrance.clone();
         let open = move |name: String| {
@@ -74,7 +79,10 @@ pub async fn run(options: Options, config: Config) -> Result<Option<i32>, Failur
         notice,
         panics: Some(panics),
     };
-    match ui::run(&tty, run).await {
+    let ending = ui::run(&tty, run).await;
+    // Whatever it says next is said on the screen as it was.
+    tty.give_back();
+    match ending {
         Ok(Ending::Quit | Ending::TerminalGone) => Ok(None),
         Ok(Ending::Signal(number)) => Ok(Some(number)),
         Err(error) => Err(cannot_run(&error)),
@@ -86,13 +94,7 @@ impl Entrance {
     fn first(&self) -> Result<String, Failure> {
         let options = &self.options;
         if let Some(name) = &options.context {
-            return match &self.contexts {
-                Some(_) => Ok(name.clone()),
-                None => {
-                    Err(Failure::bad_input(format!("context `{name}`: there is no kubeconfig"))
-                        .hint("name one with --kubeconfig or KUBECONFIG; --demo needs none"))
-                }
-            };
+            return Ok(name.clone());
         }
         match (&self.contexts, &options.kubeconfig) {
             (Some(contexts), Some(file)) if !options.demo => {
@@ -110,6 +112,9 @@ impl Entrance {
     fn notice(&self) -> Option<String> {
         let demo = self.options.context.is_none() && self.options.kubeconfig.is_none();
         match &self.contexts {
+            None if demo && connect::is_in_cluster() => {
+                Some(format!("this is the demo; :ctx {IN_CLUSTER} opens this pod's cluster"))
+            }
             None if demo => Some("no kubeconfig found: this is the demo".into()),
             Some(_) if demo => Some("this is the demo; :ctx opens your clusters".into()),
             _ => None,
@@ -119,7 +124,9 @@ impl Entrance {
     /// Every context one can change to.
     fn names(&self) -> Vec<String> {
         let live = self.contexts.iter().flat_map(Contexts::list).map(|context| context.name);
-        std::iter::once(DEMO.to_owned()).chain(live.filter(|name| name != DEMO)).collect()
+        let pod = (self.contexts.is_none() && connect::is_in_cluster()).then(|| IN_CLUSTER.into());
+        let live = live.chain(pod).filter(|name| name != DEMO);
+        std::iter::once(DEMO.to_owned()).chain(live).collect()
     }
 
     async fn open(&self, name: &str) -> Result<Opened, Failure> {
@@ -147,18 +154,32 @@ impl Entrance {
     }
 
     async fn open_live(&self, name: &str) -> Result<Opened, Failure> {
-        let Some(contexts) = &self.contexts else {
-            return Err(Failure::bad_input(format!("context `{name}`: there is no kubeconfig")));
-        };
-        let connection = contexts.connect(Some(name)).await.map_err(cannot_connect)?;
+        let connection = self.connect(name).await?;
+        connection.probe().await.map_err(cannot_connect)?;
         let config = self.config.context(&connection.context);
         let access = match (self.options.read_only, self.options.write || config.write) {
             (true, _) => Access::locked(),
             (false, true) => Access::writable(),
             (false, false) => Access::read_only(),
         };
-        let session = Session::live(connection, access, None);
+        let namespace = self.options.namespace.clone().or(config.namespace);
+        let namespace = namespace.unwrap_or_else(|| connection.default_namespace.clone());
+        let session = Session::live(connection, access, Some(namespace));
         Ok(Opened { session, progress: None, guard: None })
+    }
+
+    async fn connect(&self, name: &str) -> Result<Connection, Failure> {
+        let nowhere = || {
+            Failure::bad_input(format!("context `{name}`: there is no kubeconfig"))
+                .hint("name one with --kubeconfig or KUBECONFIG; --demo needs none")
+        };
+        match &self.contexts {
+            Some(contexts) => contexts.connect(Some(name)).await.map_err(cannot_connect),
+            None if name == IN_CLUSTER => {
+                connect::in_cluster().await.map_err(cannot_connect)?.ok_or_else(nowhere)
+            }
+            None => Err(nowhere()),
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use crate::cluster::{Base, causes};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The name of the context of a pod's own service account.
-const IN_CLUSTER: &str = "in-cluster";
+pub const IN_CLUSTER: &str = "in-cluster";
 
 /// Why there is no way to a cluster. Names the file and the context.
 #[derive(Debug, thiserror::Error)]
@@ -214,9 +214,14 @@ impl Contexts {
     }
 }
 
+/// Whether this runs in a pod.
+pub fn is_in_cluster() -> bool {
+    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+}
+
 /// The cluster whose pod this runs in; `None` outside of one.
 pub async fn in_cluster() -> Result<Option<Connection>, ConnectError> {
-    if std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() {
+    if !is_in_cluster() {
         return Ok(None);
     }
     let unusable = |what| ConnectError::Unusable {
@@ -232,27 +237,30 @@ impl Connection {
     /// Asks the server for its version, so that a dead address or refused
     /// credentials are told before the screen is taken. Any other answer of an
     /// API server will do.
-    pub async fn probe(&self) -> Result<(), ConnectError> {
-        let unreachable = |what| ConnectError::Unreachable {
-            context: self.context.clone(),
-            server: self.server.clone(),
-            what,
-        };
+    pub fn probe(&self) -> impl Future<Output = Result<(), ConnectError>> + Send + use<> {
+        let (context, server) = (self.context.clone(), self.server.clone());
         let client = Client::new(self.base.clone(), self.default_namespace.clone());
-        let request = http::Request::get("/version")
-            .body(Vec::new())
-            .map_err(|error| unreachable(error.to_string()))?;
-        match client.request::<serde_json::Value>(request).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 401 => {
-                Err(unreachable(format!("the credentials were refused: {}", status.message)))
-            }
-            Err(kube::Error::Api(_)) => Ok(()),
-            Err(kube::Error::SerdeError(_)) => {
-                Err(unreachable("it does not speak the Kubernetes API".into()))
-            }
-            Err(error) => Err(unreachable(causes(&error))),
+        async move {
+            ask_version(&client).await.map_err(|what| ConnectError::Unreachable {
+                context,
+                server,
+                what,
+            })
         }
+    }
+}
+
+async fn ask_version(client: &Client) -> Result<(), String> {
+    let request =
+        http::Request::get("/version").body(Vec::new()).map_err(|error| error.to_string())?;
+    match client.request::<serde_json::Value>(request).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 401 => {
+            Err(format!("the credentials were refused: {}", status.message))
+        }
+        Err(kube::Error::Api(_)) => Ok(()),
+        Err(kube::Error::SerdeError(_)) => Err("it does not speak the Kubernetes API".into()),
+        Err(error) => Err(causes(&error)),
     }
 }
 

@@ -54,8 +54,8 @@ struct Held {
 }
 
 impl Tty {
-    /// Takes the terminal over: raw, on the alternate screen.
-    pub fn take() -> Result<Self, TerminalError> {
+    /// Whether there is a terminal that the console can use.
+    pub fn check() -> Result<(), TerminalError> {
         if !io::stdin().is_terminal() {
             return Err(TerminalError::NotATerminal("standard input"));
         }
@@ -66,6 +66,12 @@ impl Tty {
         if term == "dumb" || term.is_empty() {
             return Err(TerminalError::Dumb(term));
         }
+        Ok(())
+    }
+
+    /// Takes the terminal over: raw, on the alternate screen.
+    pub fn take() -> Result<Self, TerminalError> {
+        Self::check()?;
         let tty = Self { held: Arc::new(Held { before: Mutex::new(None) }) };
         tty.take_again()?;
         Ok(tty)
