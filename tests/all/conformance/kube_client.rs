@@ -27,7 +27,7 @@ async fn a_typed_client_creates_reads_patches_lists_and_deletes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn watchers_of_both_kinds_see_what_is_there_and_what_comes_105() {
+async fn watchers_of_both_kinds_see_what_is_there_and_what_comes() {
     for config in [watcher::Config::default(), watcher::Config::default().streaming_lists()] {
         let server = Server::new();
         server.create(&config_map("a")).await;

@@ -2,6 +2,7 @@
 //! embedded cluster. The number ends the test's name.
 
 pub mod client;
+mod coverage;
 mod create;
 mod delete;
 mod forms;

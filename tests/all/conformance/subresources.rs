@@ -90,7 +90,7 @@ async fn replicas_are_scaled_by_get_put_and_patch_118() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_eviction_deletes_119() {
+async fn an_eviction_deletes() {
     let server = Server::new();
     server.create(&pod("p")).await;
     let eviction = |name: &str| json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}});

@@ -32,6 +32,9 @@ const ANONYMOUS: &str = "system:anonymous";
 /// What may be asked without one.
 const OPEN_PATHS: &[&str] = &["/version", "/healthz", "/livez", "/readyz"];
 
+/// Requests at once on one connection: informers put all their watches on one.
+const STREAMS: u32 = 2000;
+
 /// Serves one connection to its end.
 pub async fn run<S, R>(
     stream: TcpStream,
@@ -57,7 +60,8 @@ pub async fn run<S, R>(
     let answer = service_fn(move |request: Request<Incoming>| {
         answer(request, service.clone(), token.clone(), until.clone())
     });
-    let builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http2().max_concurrent_streams(STREAMS);
     let connection = builder.serve_connection(TokioIo::new(stream), answer);
     tokio::pin!(connection);
     let ended = tokio::select! {

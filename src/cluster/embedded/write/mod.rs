@@ -106,6 +106,10 @@ impl Call {
         match media {
             "" | "application/json" => Ok(Format::Json),
             "application/yaml" => Ok(Format::Yaml),
+            // Not to be told that it is accepted, as a real server would.
+            "application/vnd.kubernetes.protobuf" => {
+                Err(unknown_format("application/json, application/yaml"))
+            }
             _ => Err(unknown_format(
                 "application/json, application/yaml, application/vnd.kubernetes.protobuf",
             )),
