@@ -2,6 +2,7 @@
 //! PATH, which ask very different things of a server.
 
 mod changes;
+mod examples;
 mod reads;
 
 use std::path::{Path, PathBuf};
