@@ -2,6 +2,7 @@
 
 mod conformance;
 mod crash;
+mod console;
 mod examples;
 mod exchanges;
 mod golden;

@@ -15,6 +15,7 @@ use crate::ui::app::{Answered, Ending, Opened, Outcome, Shell, UiError, facts};
 use crate::ui::data::{Data, SessionFacts};
 use crate::ui::message::{Answer, Effect, GateOrder, Message};
 use crate::ui::theme::Theme;
+use crate::ui::update::settle_anew;
 
 /// Terminals drop clipboard texts beyond this.
 const CLIPBOARD_BYTES_MAX: usize = 74_000;
@@ -28,7 +29,7 @@ impl Shell {
             Effect::Relist => self.opened.session.list_again(),
             Effect::Relens(_) => {
                 self.data.follow(&self.state);
-                crate::ui::update::settle(&mut self.state, &self.data);
+                settle_anew(&mut self.state, &self.data);
             }
             Effect::Read { ask, target } => self.read(ask, target.object()),
             Effect::DryRun { ask, write } => self.write(ask, *write, true),

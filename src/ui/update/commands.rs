@@ -53,6 +53,10 @@ pub fn run_line(state: &mut State, data: &Data, line: &str) -> Vec<Effect> {
 fn run(state: &mut State, data: &Data, command: &Command, argument: &str) -> Vec<Effect> {
     match command::why_not(command, state, data) {
         Ok(()) => act(state, data, command.act, argument),
+        Err(Refusal::NotHere) if state.table().is_some() && data.target(state).is_none() => {
+            state.complain(format!("no object is chosen to {}", command.words[0]));
+            Vec::new()
+        }
         Err(Refusal::NotHere) => {
             state.complain(format!("`{}` means nothing here", command.words[0]));
             Vec::new()

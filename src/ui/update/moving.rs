@@ -58,6 +58,22 @@ pub fn go(state: &mut State, data: &Data, act: Act) {
     }
 }
 
+/// After the person filtered or sorted anew: a cursor whose row that hides goes
+/// to the top. Nothing is lost by that, as it was meant.
+pub fn settle_anew(state: &mut State, data: &Data) {
+    if let Some(table) = state.table() {
+        let list = &mut state.top_mut().list;
+        let listed = data.listed(table);
+        let seen = list.cursor.as_ref().is_some_and(|id| {
+            data.read(|context| listed.position(context, id)).is_some()
+        });
+        if !seen {
+            (list.cursor, list.lost, list.at, list.top) = (None, false, 0, 0);
+        }
+    }
+    settle(state, data);
+}
+
 /// Brings cursor and scroll position of the seen table into agreement with
 /// its rows, after anything may have changed either.
 pub fn settle(state: &mut State, data: &Data) {

@@ -1,0 +1,8 @@
+//! The console: its screens, its keys, what it sends, and the real program in
+//! a terminal.
+
+mod keys;
+mod sample;
+mod screens;
+mod terminal;
+mod wire;
