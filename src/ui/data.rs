@@ -299,7 +299,7 @@ impl Data {
                 }
                 _ => state.top().target().map(|target| target.uid.clone()).into_iter().collect(),
             };
-            let claims = uids.iter().filter_map(|uid| tables.claims.by_uid(uid)).map(|row| &**row);
+            let claims = uids.iter().filter_map(|uid| tables.claims.by_uid(uid));
             self.reasons.bring_up_to_date(claims, tables)
         })
     }

@@ -1,12 +1,19 @@
-//! Why a claim is not bound, in a few words: what the binder's own refusals
-//! and the objects around the claim say. Compares nothing itself.
+//! Why a claim is as it is, in a few words and in a sentence: the controller's
+//! own explanation, with what the objects around the claim add. Compares
+//! nothing itself.
 
 use std::collections::HashMap;
 
+use std::sync::Arc;
+
+use crate::controllers::persistent_volume::because::Because;
+use crate::controllers::persistent_volume::explain::{
+    ClassState, Explanation, Provisioner, calls_for_explanation, explain,
+};
+use crate::controllers::persistent_volume::plugin::BUILT_IN;
 use crate::mirror::Tables;
 use crate::model::claim::{Claim, ClaimPhase};
-use crate::model::class::{BindingMode, StorageClass};
-use crate::model::fit::{self, Refusals, Search};
+use crate::model::class::StorageClass;
 use crate::model::object::Key;
 use crate::ui::sign::Sign;
 
@@ -14,13 +21,14 @@ use crate::ui::sign::Sign;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reason {
     pub sign: Sign,
+    /// A few words, for the row.
+    pub short: String,
     pub text: String,
 }
 
 /// The reasons of the claims that are on the screen, by uid.
 ///
-/// A claim without a class of its own to provision from is compared with every
-/// volume, so reasons are kept until something changes that they rest on, and
+/// A claim that is not bound is compared with every volume, so reasons are kept until something changes that they rest on, and
 /// only so many comparisons are made for one frame. Rows whose turn has not
 /// come show their last reason.
 #[derive(Debug, Default)]
@@ -57,7 +65,7 @@ impl Reasons {
     /// cost; false if some are left for the next.
     pub fn bring_up_to_date<'a>(
         &mut self,
-        claims: impl Iterator<Item = &'a Claim>,
+        claims: impl Iterator<Item = &'a Arc<Claim>>,
         tables: &Tables,
     ) -> bool {
         if self.known.len() > KNOWN_MAX {
@@ -80,77 +88,34 @@ impl Reasons {
     }
 }
 
-/// How each volume answers a claim, counted.
-pub fn refusals(claim: &Claim, tables: &Tables) -> Refusals {
-    let mut refusals = Refusals::default();
-    let search = search(claim, tables);
-    for volume in tables.volumes.iter() {
-        refusals.count(volume, fit::why_not_fit(claim, volume, &search));
-    }
-    refusals
-}
-
-/// Under which conditions the binder seeks a volume for a claim.
-pub fn search(claim: &Claim, tables: &Tables) -> Search<'static> {
-    Search { delayed: is_delayed(claim, tables), ..Search::IMMEDIATE }
-}
-
 /// The claim's class, if there is one of that name.
 pub fn class_of<'a>(claim: &Claim, tables: &'a Tables) -> Option<&'a StorageClass> {
     let name = claim.class.as_deref().filter(|name| !name.is_empty())?;
     tables.classes.get(&Key::cluster(name)).map(|class| &**class)
 }
 
-fn is_delayed(claim: &Claim, tables: &Tables) -> bool {
-    class_of(claim, tables)
-        .is_some_and(|class| class.binding_mode == Some(BindingMode::WaitForFirstConsumer))
-}
-
 /// Why a claim is as it is.
-pub fn reason(claim: &Claim, tables: &Tables) -> Reason {
-    let fault = |text: String| Reason { sign: Sign::Fault, text };
+pub fn reason(claim: &Arc<Claim>, tables: &Tables) -> Reason {
     if claim.meta.deleting.is_some() {
         return deleting(claim, tables);
     }
-    match claim.phase {
-        ClaimPhase::Bound => bound(claim, tables),
-        ClaimPhase::Lost => Reason {
-            sign: Sign::Lost,
-            text: match tables.volumes.get(&Key::cluster(claim.volume_name.clone())) {
-                None => format!("its volume {} does not exist any more", claim.volume_name),
-                Some(_) => format!("its volume {} is not bound to it", claim.volume_name),
-            },
-        },
-        ClaimPhase::Pending | ClaimPhase::Unset if !claim.volume_name.is_empty() => {
-            names_volume(claim, tables)
-        }
-        ClaimPhase::Pending | ClaimPhase::Unset => {
-            match (class_of(claim, tables), claim.class.as_deref()) {
-                (Some(class), _) => with_class(claim, class, tables),
-                (None, None) => fault(format!(
-                    "asks for no class and there is no default one; {}",
-                    refusals(claim, tables)
-                )),
-                (None, Some("")) => fault(refusals(claim, tables).to_string()),
-                (None, Some(name)) => {
-                    fault(format!("class {name} does not exist; {}", refusals(claim, tables)))
-                }
-            }
-        }
+    if !calls_for_explanation(claim) {
+        return bound(claim, tables);
     }
+    explained(claim, &explain(tables, &BUILT_IN, claim), tables)
 }
 
 fn deleting(claim: &Claim, tables: &Tables) -> Reason {
     let users: Vec<_> = tables.pods_using(&claim.meta.key).collect();
-    let text = match (users.first(), claim.meta.finalizers.first()) {
-        (Some(pod), _) if users.len() == 1 => format!("used by pod {}", pod.meta.key.name),
-        (Some(pod), _) => {
-            format!("used by pod {} and {} more", pod.meta.key.name, users.len() - 1)
+    let text = match (users.as_slice(), claim.meta.finalizers.first()) {
+        ([pod], _) => format!("used by pod {}", pod.meta.key.name),
+        ([pod, more @ ..], _) => {
+            format!("used by pod {} and {} more", pod.meta.key.name, more.len())
         }
-        (None, Some(finalizer)) => format!("waits for finalizer {finalizer}"),
-        (None, None) => "being deleted".into(),
+        ([], Some(finalizer)) => format!("waits for finalizer {finalizer}"),
+        ([], None) => "being deleted".into(),
     };
-    Reason { sign: Sign::Busy, text }
+    Reason { sign: Sign::Busy, short: text.clone(), text: format!("being deleted; {text}") }
 }
 
 fn bound(claim: &Claim, tables: &Tables) -> Reason {
@@ -160,58 +125,62 @@ fn bound(claim: &Claim, tables: &Tables) -> Reason {
         [pod] => format!("used by pod {}", pod.meta.key.name),
         [pod, more @ ..] => format!("used by pod {} and {} more", pod.meta.key.name, more.len()),
     };
-    Reason { sign: Sign::Ok, text: format!("bound to {}; {by}", claim.volume_name) }
-}
-
-fn names_volume(claim: &Claim, tables: &Tables) -> Reason {
-    let name = &claim.volume_name;
-    let fault = |text: String| Reason { sign: Sign::Fault, text };
-    let Some(volume) = tables.volumes.get(&Key::cluster(name.clone())) else {
-        return fault(format!("names volume {name}, which does not exist"));
-    };
-    if let Some(by) = volume.claim_ref.as_ref().filter(|_| !fit::is_bound_to(volume, claim)) {
-        return fault(format!("names volume {name}, which belongs to claim {}", by.key));
-    }
-    match fit::why_not_satisfy(claim, volume) {
-        Err(misfit) => fault(format!("names volume {name}: {misfit}")),
-        Ok(()) => Reason { sign: Sign::Busy, text: format!("is being bound to {name}") },
-    }
-}
-
-fn with_class(claim: &Claim, class: &StorageClass, tables: &Tables) -> Reason {
-    let name = &class.meta.key.name;
-    if is_delayed(claim, tables) && claim.meta.annotation(SELECTED_NODE).is_none() {
-        return match tables.pods_using(&claim.meta.key).find(|pod| !pod.is_terminated()) {
-            None => Reason {
-                sign: Sign::NotYet,
-                text: format!("class {name} binds with the first pod, and no pod uses it yet"),
-            },
-            Some(pod) => Reason {
-                sign: Sign::Fault,
-                text: format!("waits until pod {} is scheduled", pod.meta.key.name),
-            },
-        };
-    }
-    if &*class.provisioner == NO_PROVISIONER {
-        return Reason { sign: Sign::Fault, text: refusals(claim, tables).to_string() };
-    }
-    let nodes = tables.csi_nodes.iter();
-    let with_driver = nodes
-        .filter(|node| node.drivers.iter().any(|driver| driver.name == class.provisioner))
-        .count();
     Reason {
-        sign: Sign::Fault,
-        text: format!(
-            "waits for provisioner {}: registered on {with_driver} of {} nodes; {}",
-            class.provisioner,
-            tables.nodes.len(),
-            refusals(claim, tables)
-        ),
+        sign: Sign::Ok,
+        short: claim.volume_name.to_string(),
+        text: format!("bound to {}; {by}", claim.volume_name),
     }
 }
 
-/// The annotation by which the scheduler asks for a volume on a node.
-const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+fn explained(claim: &Claim, explanation: &Explanation, tables: &Tables) -> Reason {
+    let mut text = explanation.because.to_string();
+    if let ClassState::Present { provisioner: Provisioner::External { name, .. }, .. } =
+        &explanation.class
+    {
+        let nodes = tables.nodes.len();
+        text.push_str(&format!(
+            "; {name} is registered on {} of {nodes} nodes",
+            registered(name, tables)
+        ));
+    }
+    if claim.volume_name.is_empty() && explanation.refusals.fitting == 0 {
+        text.push_str(&format!("; {}", explanation.refusals));
+    }
+    if claim.volume_name.is_empty()
+        && let Some((name, misfit)) = explanation.nearest.first()
+    {
+        text.push_str(&format!("; nearest {name}: {misfit}"));
+    }
+    Reason { sign: sign(claim, explanation, tables), short: explanation.short(), text }
+}
 
-/// The provisioner of classes whose volumes are made by hand.
-pub const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
+/// On how many nodes a driver is registered.
+pub fn registered(driver: &str, tables: &Tables) -> usize {
+    let nodes = tables.csi_nodes.iter();
+    nodes.filter(|node| node.drivers.iter().any(|known| &*known.name == driver)).count()
+}
+
+/// What an explanation amounts to: whether the controller goes on by itself.
+fn sign(claim: &Claim, explanation: &Explanation, tables: &Tables) -> Sign {
+    if claim.phase == ClaimPhase::Lost {
+        return Sign::Lost;
+    }
+    match &explanation.because {
+        Because::WaitsForConsumer { .. } => Sign::NotYet,
+        Because::External { provisioner } if registered(provisioner, tables) == 0 => Sign::Fault,
+        Because::External { .. }
+        | Because::WaitsForPods { .. }
+        | Because::Smallest { .. }
+        | Because::Reserved { .. }
+        | Because::DefaultClass { .. }
+        | Because::NamedFree { .. }
+        | Because::NamedReserved { .. }
+        | Because::LetGo { .. }
+        | Because::Provision { .. }
+        | Because::Migrated { .. }
+        | Because::Bound { .. } => Sign::Busy,
+        // Nothing that the controller does by itself, and what only volumes are
+        // told.
+        _ => Sign::Fault,
+    }
+}

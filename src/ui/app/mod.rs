@@ -127,6 +127,12 @@ pub enum UiError {
 ///
 /// The terminal is given back however this ends; for a panic see [`panics`].
 pub async fn run(tty: &Tty, options: RunOptions) -> Result<Ending, UiError> {
+    let ending = run_taken(tty, options).await;
+    tty.give_back();
+    ending
+}
+
+async fn run_taken(tty: &Tty, options: RunOptions) -> Result<Ending, UiError> {
     let look = look(&options)?;
     let keymap = keymap(&options)?;
     let clock: Arc<dyn Clock> = Arc::new(crate::cluster::clock::RunningClock::new());
@@ -136,7 +142,6 @@ pub async fn run(tty: &Tty, options: RunOptions) -> Result<Ending, UiError> {
     let mut shell = Shell::new(tty.clone(), options, look, keymap, clock, started, size, answers)?;
     let ending = shell.run(answered).await;
     shell.tasks.shutdown().await;
-    tty.give_back();
     ending
 }
 

@@ -6,6 +6,7 @@ use crate::model::object::Key;
 use crate::ui::age::age;
 use crate::ui::lists::order::{Listing, Rank};
 use crate::ui::lists::{Cell, Column, Context, column};
+use crate::ui::reason;
 use crate::ui::sign::Sign;
 use crate::ui::theme::Role;
 
@@ -50,6 +51,28 @@ pub fn waits_for_consumer(claim: &Claim, context: Context<'_>) -> bool {
         && context.tables.pods_using(&claim.meta.key).next().is_none()
 }
 
+/// By what claims are sorted: what can be told without comparing volumes, so
+/// that a row does not jump when its reason is found.
+fn severity(claim: &Claim, context: Context<'_>) -> Sign {
+    match (claim.meta.deleting, claim.phase) {
+        (None, ClaimPhase::Pending | ClaimPhase::Unset) => first_glance(claim, context),
+        _ => claim.sign(context),
+    }
+}
+
+/// What a Pending claim looks like before it has been compared with volumes.
+fn first_glance(claim: &Claim, context: Context<'_>) -> Sign {
+    let class = reason::class_of(claim, context.tables);
+    let driver = class.map(|class| &*class.provisioner);
+    if waits_for_consumer(claim, context) {
+        Sign::NotYet
+    } else if driver.is_some_and(|driver| reason::registered(driver, context.tables) > 0) {
+        Sign::Busy
+    } else {
+        Sign::Fault
+    }
+}
+
 impl Listing for Claim {
     const COLUMNS: &'static [Column] = COLUMNS;
 
@@ -59,7 +82,10 @@ impl Listing for Claim {
             (None, ClaimPhase::Bound) => Sign::Ok,
             (None, ClaimPhase::Lost) => Sign::Lost,
             (None, ClaimPhase::Pending | ClaimPhase::Unset) => {
-                if waits_for_consumer(self, context) { Sign::NotYet } else { Sign::Fault }
+                match context.reasons.get(&self.meta.uid) {
+                    Some(reason) => reason.sign,
+                    None => first_glance(self, context),
+                }
             }
         }
     }
@@ -73,7 +99,7 @@ impl Listing for Claim {
             Cell::or_dash(&self.volume_name)
         } else {
             match context.reasons.get(&self.meta.uid) {
-                Some(reason) => Cell::new(reason.text.clone()),
+                Some(reason) => Cell::new(reason.short.clone()),
                 None => Cell::with("-", Role::Dim),
             }
         };
@@ -92,7 +118,7 @@ impl Listing for Claim {
     fn rank(&self, column: Option<usize>, context: Context<'_>) -> Rank {
         let text = |text: &str| Rank::Text(text.into());
         match column {
-            None => Rank::Number(self.sign(context) as i64),
+            None => Rank::Number(severity(self, context) as i64),
             Some(0) => Rank::Text(self.meta.key.namespace.clone()),
             Some(1) => Rank::Text(self.meta.key.name.clone()),
             Some(2) => text(state_word(self)),

@@ -116,7 +116,7 @@ impl Problems {
             kind if kind == kind::PERSISTENT_VOLUME_CLAIM => {
                 let claim: &Claim = tables.claims.get(&problem.key)?;
                 let reason = context.reasons.get(&problem.uid);
-                let why = reason.map(|reason| reason.text.clone()).unwrap_or_default();
+                let why = reason.map(|reason| reason.short.clone()).unwrap_or_default();
                 (claims::state_word(claim).to_owned(), claim.meta.created, why)
             }
             kind if kind == kind::PERSISTENT_VOLUME => {

@@ -7,6 +7,7 @@ use crate::model::kind;
 use crate::ui::command::{self, Act, Command, Refusal};
 use crate::ui::data::{Access, Data};
 use crate::ui::dialog::{Asked, Dialog};
+use crate::ui::lists::Column;
 use crate::ui::message::{Effect, GateOrder};
 use crate::ui::state::{Layer, PromptKind, State, TableId, View};
 use crate::ui::target::Target;
@@ -246,9 +247,12 @@ fn sort_by_title(state: &mut State, data: &Data, title: &str) -> Vec<Effect> {
         return vec![Effect::Relens(table)];
     }
     let columns = data.listed(table).columns();
-    let found = columns.iter().position(|column| {
-        column.sort.is_some() && column.title.to_lowercase().starts_with(&title.to_lowercase())
-    });
+    let title = title.to_uppercase();
+    let sortable = |column: &Column| column.sort.is_some();
+    let found = columns
+        .iter()
+        .position(|c| sortable(c) && c.title == title)
+        .or_else(|| columns.iter().position(|c| sortable(c) && c.title.starts_with(&title)));
     match found {
         Some(column) => sort(state, table, column),
         None => {

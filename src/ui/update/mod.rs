@@ -17,8 +17,8 @@ use crate::ui::message::{Effect, Message};
 use crate::ui::state::{Fetched, State, TableId, View};
 use crate::ui::terminal::input::Input;
 
-pub use moving::settle_anew;
 use moving::settle;
+pub use moving::settle_anew;
 
 /// Takes in a message that came at `now_ms`; what is to be done outside.
 pub fn update(state: &mut State, data: &Data, message: Message, now_ms: u64) -> Vec<Effect> {

@@ -64,9 +64,10 @@ pub fn settle_anew(state: &mut State, data: &Data) {
     if let Some(table) = state.table() {
         let list = &mut state.top_mut().list;
         let listed = data.listed(table);
-        let seen = list.cursor.as_ref().is_some_and(|id| {
-            data.read(|context| listed.position(context, id)).is_some()
-        });
+        let seen = list
+            .cursor
+            .as_ref()
+            .is_some_and(|id| data.read(|context| listed.position(context, id)).is_some());
         if !seen {
             (list.cursor, list.lost, list.at, list.top) = (None, false, 0, 0);
         }

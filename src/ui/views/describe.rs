@@ -1,5 +1,7 @@
 //! What is known about an object, in words, and its events.
 
+use std::sync::Arc;
+
 use crate::model::claim::Claim;
 use crate::model::class::StorageClass;
 use crate::model::event::{Event, Severity};
@@ -67,7 +69,7 @@ fn common(page: &mut Page<'_>, meta: &Meta, context: Context<'_>) {
     page.fact("version", &meta.version.to_string());
 }
 
-fn of_claim(page: &mut Page<'_>, claim: &Claim, context: Context<'_>) {
+fn of_claim(page: &mut Page<'_>, claim: &Arc<Claim>, context: Context<'_>) {
     page.fact("state", claims::state_word(claim));
     page.fact("why", &reason::reason(claim, context.tables).text);
     page.fact("size", &claims::size_text(claim));

@@ -15,20 +15,20 @@ pub fn write(page: &mut Page<'_>, state: &State, data: &Data) {
         for command in command::ALL.iter().filter(|command| command.chapter == chapter) {
             let keys = data.keymap.keys(command).join(" ");
             let word = format!(":{} {}", command.words[0], command.argument);
-            let keys = text::fit(&keys, 15, page.glyphs()).into_owned();
-            let word = text::fit(word.trim_end(), 17, page.glyphs()).into_owned();
+            let keys = text::fit(&keys, KEYS, page.glyphs()).into_owned();
+            let word = text::fit(word.trim_end(), WORD, page.glyphs()).into_owned();
             // In help the object is not at hand: only what the whole context
             // forbids is said.
             let refused = match command::why_not(command, state, data) {
                 Err(Refusal::Because(why)) => format!("  ({why})"),
                 Err(Refusal::NotHere) | Ok(()) => String::new(),
             };
-            page.pieces(&[
-                (Role::Key, &format!(" {keys:<16}")),
-                (Role::Text, &format!("{word:<18}")),
-                (Role::Text, command.help),
-                (Role::Dim, &refused),
-            ]);
+            let first = [(Role::Key, keys, KEYS + 1), (Role::Text, word, WORD + 1)];
+            page.columns(&first, Role::Text, &format!("{}{refused}", command.help));
         }
     }
 }
+
+/// Cells of the keys, and of the word after `:`.
+const KEYS: usize = 13;
+const WORD: usize = 15;

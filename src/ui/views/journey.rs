@@ -1,6 +1,8 @@
 //! A claim's way: each stage from its creation to a running pod, where it is
 //! stuck, why, the objects around it and its events.
 
+use std::sync::Arc;
+
 use crate::mirror::Tables;
 use crate::model::claim::{Claim, ClaimPhase};
 use crate::model::class::{BindingMode, StorageClass};
@@ -10,7 +12,7 @@ use crate::model::volume::Volume;
 use crate::ui::age::age;
 use crate::ui::data::Data;
 use crate::ui::lists::{claims, classes, pods, volumes};
-use crate::ui::reason::{self, NO_PROVISIONER};
+use crate::ui::reason;
 use crate::ui::sign::Sign;
 use crate::ui::target::Target;
 use crate::ui::theme::Role;
@@ -75,7 +77,7 @@ pub fn head(page: &mut Page<'_>, claim: &Claim, now: i64) {
 }
 
 /// The stages of a claim's way and how far each has come.
-pub fn stages(claim: &Claim, tables: &Tables) -> Vec<Stage> {
+pub fn stages(claim: &Arc<Claim>, tables: &Tables) -> Vec<Stage> {
     let class = reason::class_of(claim, tables);
     let volume = tables.volumes.get(&Key::cluster(claim.volume_name.clone())).map(|v| &**v);
     let pods: Vec<&Pod> = tables.pods_using(&claim.meta.key).map(|pod| &**pod).collect();
@@ -84,7 +86,7 @@ pub fn stages(claim: &Claim, tables: &Tables) -> Vec<Stage> {
         stage_claim(claim),
         stage_class(claim, class, bound),
         stage_schedule(class, &pods, bound),
-        stage_volume(claim, class, volume, tables),
+        stage_volume(claim, volume, tables),
         stage_bind(claim, volume),
         stage_attach(claim, volume, tables, &pods),
         stage_run(&pods),
@@ -154,12 +156,7 @@ fn stage_schedule(class: Option<&StorageClass>, pods: &[&Pod], bound: bool) -> S
     }
 }
 
-fn stage_volume(
-    claim: &Claim,
-    class: Option<&StorageClass>,
-    volume: Option<&Volume>,
-    tables: &Tables,
-) -> Stage {
+fn stage_volume(claim: &Arc<Claim>, volume: Option<&Volume>, tables: &Tables) -> Stage {
     if let Some(volume) = volume {
         let text = format!("{} ({})", volume.meta.key.name, volumes::source_text(volume));
         return stage(Sign::Ok, "volume", text);
@@ -172,14 +169,9 @@ fn stage_volume(
         return stage(sign, "volume", format!("{} does not exist", claim.volume_name));
     }
     let reason = reason::reason(claim, tables);
-    let provisioned = class.filter(|class| &*class.provisioner != NO_PROVISIONER);
-    match (provisioned, reason.sign) {
-        (_, Sign::NotYet) => stage(Sign::NotYet, "volume", "not yet"),
-        (Some(class), sign) => {
-            let text = format!("asked of {}, no answer", class.provisioner);
-            stage(sign, "volume", text)
-        }
-        (None, sign) => stage(sign, "volume", reason::refusals(claim, tables).to_string()),
+    match reason.sign {
+        Sign::NotYet => stage(Sign::NotYet, "volume", "not yet"),
+        sign => stage(sign, "volume", reason.short),
     }
 }
 

@@ -50,16 +50,6 @@ impl<'a> Page<'a> {
         self.lines.push(Line::from(spans));
     }
 
-    /// One line of several pieces; what does not fit is reached by scrolling
-    /// sideways.
-    pub fn wide(&mut self, pieces: &[(Role, &str)]) {
-        let clean = |text: &str| -> String {
-            text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
-        };
-        let spans = pieces.iter().map(|(role, piece)| self.span(*role, clean(piece)));
-        self.lines.push(Line::from(spans.collect::<Vec<_>>()));
-    }
-
     /// One line as it is; what does not fit is reached by scrolling sideways.
     pub fn raw(&mut self, role: Role, text: &str) {
         let text = text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
@@ -110,6 +100,23 @@ impl<'a> Page<'a> {
             self.span(role, wrapped.next().unwrap_or_default()),
         ];
         self.lines.push(Line::from(first));
+        for line in wrapped {
+            let span = self.span(role, format!("{:indent$}{line}", ""));
+            self.lines.push(Line::from(span));
+        }
+    }
+
+    /// Columns of a given width, then text that is wrapped below itself.
+    pub fn columns(&mut self, first: &[(Role, String, usize)], role: Role, text: &str) {
+        let indent = 1 + first.iter().map(|(_, _, width)| width).sum::<usize>();
+        let mut wrapped = text::wrap(text, self.width.saturating_sub(indent + 1)).into_iter();
+        let mut spans = vec![self.span(Role::Text, " ".into())];
+        for (role, text, width) in first {
+            let pad = width.saturating_sub(text::width(text));
+            spans.push(self.span(*role, format!("{text}{:pad$}", "")));
+        }
+        spans.push(self.span(role, wrapped.next().unwrap_or_default()));
+        self.lines.push(Line::from(spans));
         for line in wrapped {
             let span = self.span(role, format!("{:indent$}{line}", ""));
             self.lines.push(Line::from(span));

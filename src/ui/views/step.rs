@@ -41,7 +41,7 @@ pub fn write(page: &mut Page<'_>, state: &State, data: &Data) {
         }
         [] => page.say(Role::Dim, "nothing is held: nobody wants to write now"),
         [next, rest @ ..] => {
-            next_write(page, next, rest.len());
+            next_write(page, data, next, rest.len());
             for held in rest.iter().take(5) {
                 let object = timeline::object_text(&held.write.object);
                 let text = format!("then {}  {} {object}", held.actor, held.write.verb());
@@ -74,7 +74,7 @@ fn scenario(page: &mut Page<'_>, data: &Data) {
     page.rule();
 }
 
-fn next_write(page: &mut Page<'_>, held: &Held, more: usize) {
+fn next_write(page: &mut Page<'_>, data: &Data, held: &Held, more: usize) {
     let object = timeline::object_text(&held.write.object);
     let part = held.write.subresource.map(|part| format!("/{part}")).unwrap_or_default();
     let more = if more > 0 { format!("   {more} more waiting") } else { String::new() };
@@ -83,7 +83,11 @@ fn next_write(page: &mut Page<'_>, held: &Held, more: usize) {
         (Role::Title, &format!("{}  {} {object}{part}", held.actor, held.write.verb())),
         (Role::Dim, &more),
     ]);
-    page.indented(6, Role::Text, &format!("because  {}", held.write.reason.text));
+    // A scenario's caption is its write's reason: once is enough.
+    let caption = data.scenario.as_ref().map(|scenario| scenario.caption.as_str());
+    if caption != Some(held.write.reason.text.as_str()) {
+        page.indented(6, Role::Text, &format!("because  {}", held.write.reason.text));
+    }
     if let Some(before) = &held.instead_of {
         let object = timeline::object_text(&before.object);
         let text = format!("instead of {} {object}: it was decided again", before.verb());

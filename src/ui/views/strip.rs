@@ -1,6 +1,6 @@
 //! What is said of the row under the cursor, below its table.
 
-use crate::ui::lists::{Context, Listed, volumes};
+use crate::ui::lists::{Cell, Context, Listed, volumes};
 use crate::ui::reason;
 use crate::ui::state::TableId;
 use crate::ui::target::Target;
@@ -14,7 +14,8 @@ pub fn of_row(
     context: Context<'_>,
 ) -> String {
     let tables = context.tables;
-    if let Some(target) = target {
+    let told_itself = [TableId::Events, TableId::Timeline, TableId::Controllers].contains(&table);
+    if let Some(target) = target.filter(|_| !told_itself) {
         if let Some(claim) = tables.claims.by_uid(&target.uid) {
             let reason = match context.reasons.get(&target.uid) {
                 Some(reason) => reason.text.clone(),
@@ -25,34 +26,36 @@ pub fn of_row(
             let used = match users.as_slice() {
                 [] => "",
                 _ if reason.contains("used by") => "",
-                [pod] => &format!("  used by pod {pod}"),
-                [pod, more @ ..] => &format!("  used by pod {pod} and {} more", more.len()),
+                [pod] => &format!("; used by pod {pod}"),
+                [pod, more @ ..] => &format!("; used by pod {pod} and {} more", more.len()),
             };
-            return format!("{}  {reason}{used}", target.key());
+            return format!("{}: {reason}{used}", target.key());
         }
         if let Some(volume) = tables.volumes.by_uid(&target.uid) {
             let message = volume.message.as_deref().or(volume.reason.as_deref());
-            let said = message.map(|message| format!("  {message}")).unwrap_or_default();
+            let said = message.map(|message| format!("; {message}")).unwrap_or_default();
             let hint = match volume.phase {
                 crate::model::volume::VolumePhase::Released => {
-                    "  its claim is gone and its data is kept: b gives it to another claim"
+                    "; its claim is gone and its data is kept: b gives it to another claim"
                 }
                 _ => "",
             };
-            return format!("{}  {}{said}{hint}", target.name, volumes::source_text(volume));
+            return format!("{}: {}{said}{hint}", target.name, volumes::source_text(volume));
         }
     }
     let cells = listed.row(context, at).map(|row| row.cells).unwrap_or_default();
     match table {
-        TableId::Events | TableId::Timeline | TableId::Controllers => {
-            // The last column is the one that is cut short.
-            cells.last().map(|cell| cell.text.to_string()).unwrap_or_default()
-        }
+        // The last column is the one that is cut short.
+        TableId::Events | TableId::Timeline => match cells.split_last() {
+            Some((last, first)) => format!("{}: {}", joined(first), last.text),
+            None => String::new(),
+        },
         TableId::Contexts => "Enter opens this cluster".into(),
         TableId::Namespaces => "Enter narrows all lists to this namespace; 0 shows all".into(),
-        _ => {
-            let texts: Vec<_> = cells.iter().map(|cell| &*cell.text).collect();
-            texts.join("  ")
-        }
+        _ => joined(&cells),
     }
+}
+
+fn joined(cells: &[Cell]) -> String {
+    cells.iter().map(|cell| &*cell.text).collect::<Vec<_>>().join(" ")
 }

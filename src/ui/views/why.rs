@@ -1,12 +1,19 @@
 //! Why a claim is as it is: every volume and what speaks against it, the
 //! class, its provisioner. The refusals are the binder's own.
 
+use std::sync::Arc;
+
+use crate::controllers::persistent_volume::explain::{
+    ClassState, Explanation, Provisioner, against, explain,
+};
+use crate::controllers::persistent_volume::plugin::BUILT_IN;
 use crate::mirror::Tables;
 use crate::model::claim::{Claim, ClaimPhase};
-use crate::model::fit::{self, Fit};
+use crate::model::fit::{Fit, Misfit};
+use crate::model::object::Key;
 use crate::model::volume::Volume;
 use crate::ui::data::Data;
-use crate::ui::lists::{classes, volumes};
+use crate::ui::lists::volumes;
 use crate::ui::reason;
 use crate::ui::sign::Sign;
 use crate::ui::target::Target;
@@ -26,98 +33,86 @@ pub fn write(page: &mut Page<'_>, target: &Target, data: &Data) {
             return;
         };
         journey::head(page, claim, context.now);
+        let explanation = explain(tables, &BUILT_IN, claim);
         let reason = reason::reason(claim, tables);
         let normal = if reason.sign == Sign::NotYet { "This is normal: " } else { "" };
         page.signed(reason.sign, "because", 10, &format!("{normal}{}", reason.text));
-        class(page, claim, tables);
+        if claim.phase != ClaimPhase::Bound {
+            class(page, &explanation.class, tables);
+            if !explanation.looks_again {
+                page.signed(
+                    Sign::NotYet,
+                    "looks",
+                    10,
+                    "again only when the claim or its volume changes",
+                );
+            }
+        }
         page.rule();
-        each_volume(page, claim, tables);
+        each_volume(page, claim, &explanation, tables);
         if let Some(why) = data.why_not_permitted(target.kind, "list") {
             page.say(Role::Error, &format!("cannot tell more: {why}"));
         }
     });
 }
 
-fn class(page: &mut Page<'_>, claim: &Claim, tables: &Tables) {
-    let class = reason::class_of(claim, tables);
-    match (class, claim.class.as_deref()) {
-        (Some(class), _) => {
-            let text = format!(
-                "{}: provisioner {}, binds {}, reclaims by {}",
-                class.meta.key.name,
-                class.provisioner,
-                classes::binding_word(class),
-                class.reclaim_policy
-            );
-            page.signed(Sign::Ok, "class", 10, &text);
-            provisioner(page, &class.provisioner, tables);
+fn class(page: &mut Page<'_>, class: &ClassState, tables: &Tables) {
+    let (sign, text) = match class {
+        ClassState::Unset { default: None } => {
+            let count = tables.classes.len();
+            (Sign::Fault, format!("none asked for, and none of {count} classes is the default"))
         }
-        (None, Some("")) => {
-            page.signed(Sign::Ok, "class", 10, "\"\": no class is wanted, nothing is provisioned")
+        ClassState::Unset { default: Some(class) } => {
+            (Sign::Busy, format!("none asked for; it will get the default, {class}"))
         }
-        (None, Some(name)) if claim.phase == ClaimPhase::Bound => {
-            let text = format!("{name} does not exist, which hurts no bound claim");
-            page.signed(Sign::Ok, "class", 10, &text);
+        ClassState::Empty => (Sign::Ok, "\"\": none is wanted, nothing is provisioned".into()),
+        ClassState::Missing { name } => {
+            (Sign::Fault, format!("{name} does not exist: nothing provisions for it"))
         }
-        (None, None) if claim.phase == ClaimPhase::Bound => {
-            page.signed(Sign::Ok, "class", 10, "none");
+        ClassState::Present { name, waits_for_consumer, .. } => {
+            let binds = if *waits_for_consumer { "with the first pod" } else { "at once" };
+            (Sign::Ok, format!("{name} binds {binds}"))
         }
-        (None, Some(name)) => page.signed(
-            Sign::Fault,
-            "class",
-            10,
-            &format!("{name} does not exist: nothing provisions for it"),
-        ),
-        (None, None) => {
-            let defaults = tables.classes.iter().filter(|class| class.is_default()).count();
-            let text = format!(
-                "none asked for; {defaults} of {} classes are the default",
-                tables.classes.len()
-            );
-            page.signed(Sign::Fault, "class", 10, &text);
-        }
-    }
-}
-
-fn provisioner(page: &mut Page<'_>, name: &str, tables: &Tables) {
-    if name == reason::NO_PROVISIONER {
-        page.signed(Sign::Ok, "provision", 10, "never: volumes of this class are made by hand");
-        return;
-    }
-    let known = tables.csi_drivers.get(&crate::model::object::Key::cluster(name)).is_some();
-    let nodes = tables
-        .csi_nodes
-        .iter()
-        .filter(|node| node.drivers.iter().any(|driver| &*driver.name == name))
-        .count();
-    let (sign, driver) = match (known, nodes) {
-        (true, 1..) => (Sign::Ok, "present"),
-        (true, 0) => (Sign::Fault, "present, but on no node"),
-        (false, _) => (Sign::Fault, "absent"),
     };
-    let text = format!(
-        "{name}: CSIDriver {driver}; registered on {nodes} of {} nodes",
-        tables.nodes.len()
-    );
+    page.signed(sign, "class", 10, &text);
+    let ClassState::Present { provisioner, .. } = class else { return };
+    let (sign, text) = match provisioner {
+        Provisioner::BuiltIn { name } => (Sign::Ok, format!("{name}, by the controller itself")),
+        Provisioner::Nobody { name } => {
+            (Sign::Ok, format!("{name}: nobody; its volumes are made by hand"))
+        }
+        Provisioner::External { name, migrated_from } => external(name, migrated_from, tables),
+    };
     page.signed(sign, "provision", 10, &text);
 }
 
-fn each_volume(page: &mut Page<'_>, claim: &Claim, tables: &Tables) {
-    let refusals = reason::refusals(claim, tables);
-    page.say(Role::Text, &format!("VOLUMES  {refusals}"));
+fn external(name: &str, from: &Option<Arc<str>>, tables: &Tables) -> (Sign, String) {
+    let known = tables.csi_drivers.get(&Key::cluster(name)).is_some();
+    let nodes = reason::registered(name, tables);
+    let (sign, driver) = match (known, nodes) {
+        (_, 1..) => (Sign::Ok, if known { "present" } else { "absent" }),
+        (true, 0) => (Sign::Fault, "present"),
+        (false, 0) => (Sign::Fault, "absent"),
+    };
+    let from = from.as_ref().map(|from| format!(" (asked for as {from})")).unwrap_or_default();
+    let of = tables.nodes.len();
+    (sign, format!("{name}{from}: CSIDriver {driver}, registered on {nodes} of {of} nodes"))
+}
+
+fn each_volume(page: &mut Page<'_>, claim: &Claim, explanation: &Explanation, tables: &Tables) {
+    page.say(Role::Text, &format!("VOLUMES  {}", explanation.refusals));
+    for (name, misfit) in &explanation.nearest {
+        page.say(Role::Text, &format!("nearest: {name}: {misfit}"));
+    }
     if tables.volumes.is_empty() {
         return;
     }
-    page.say(Role::Heading, &row("  VOLUME", "SIZE", "MODES", "CLASS", "STATE", "REFUSED BECAUSE"));
-    let search = reason::search(claim, tables);
-    let mut answers: Vec<_> = tables
-        .volumes
-        .iter()
-        .map(|volume| (fit::why_not_fit(claim, volume, &search), volume))
-        .collect();
-    // What fits first, then what nearly does: the binder's later rules.
-    answers.sort_by_key(|(answer, _)| answer.is_err());
-    for (answer, volume) in answers.iter().take(VOLUMES_MAX) {
+    let heading = facts("VOLUME", "SIZE", "MODES", "CLASS", "STATE");
+    page.pieces(&[(Role::Heading, &format!("   {heading}REFUSED BECAUSE"))]);
+    let mut answers: Vec<_> = against(tables, claim).collect();
+    // What fits first; the order of names is kept.
+    answers.sort_by_key(|(_, answer)| answer.is_err());
+    for (volume, answer) in answers.iter().take(VOLUMES_MAX) {
         one_volume(page, answer, volume);
     }
     if answers.len() > VOLUMES_MAX {
@@ -126,7 +121,7 @@ fn each_volume(page: &mut Page<'_>, claim: &Claim, tables: &Tables) {
     }
 }
 
-fn one_volume(page: &mut Page<'_>, answer: &Result<Fit, fit::Misfit>, volume: &Volume) {
+fn one_volume(page: &mut Page<'_>, answer: &Result<Fit, Misfit>, volume: &Volume) {
     let (sign, because) = match answer {
         Ok(Fit::Free) => (Sign::Ok, "it fits".to_owned()),
         Ok(Fit::Reserved) => (Sign::Ok, "it fits and is reserved for this claim".to_owned()),
@@ -134,29 +129,25 @@ fn one_volume(page: &mut Page<'_>, answer: &Result<Fit, fit::Misfit>, volume: &V
     };
     let size = volume.capacity.map_or_else(|| "?".into(), |size| size.to_string());
     let class = if volume.class.is_empty() { "-" } else { &volume.class };
-    let text = row(
+    let facts = facts(
         &volume.meta.key.name,
         &size,
         &volume.access_modes.to_string(),
         class,
         volumes::state_word(volume),
-        &because,
     );
     let role = if sign == Sign::Ok { Role::Ok } else { Role::Text };
-    page.wide(&[(sign.role(), &format!(" {} ", sign.mark())), (role, &text)]);
+    let width = text::width(&facts);
+    let first = [(sign.role(), sign.mark().to_owned(), 2), (role, facts, width)];
+    page.columns(&first, role, &because);
 }
 
-fn row(name: &str, size: &str, modes: &str, class: &str, state: &str, because: &str) -> String {
+fn facts(name: &str, size: &str, modes: &str, class: &str, state: &str) -> String {
     let cell = |text: &str, cells: usize| {
         let fitted = text::fit(text, cells, text::Glyphs::Ascii).into_owned();
         let pad = cells.saturating_sub(text::width(&fitted));
         format!("{fitted}{:pad$} ", "")
     };
-    format!(
-        "{}{size:>6} {}{}{}{because}",
-        cell(name, 16),
-        cell(modes, 5),
-        cell(class, 9),
-        cell(state, 9)
-    )
+    let (modes, class, state) = (cell(modes, 5), cell(class, 9), cell(state, 9));
+    format!("{}{size:>6} {modes}{class}{state}", cell(name, 14))
 }

@@ -7,7 +7,7 @@ use ratatui::layout::Rect;
 use crate::mirror::freshness::Freshness;
 use crate::ui::command::{self, Act, Command, Refusal};
 use crate::ui::data::Data;
-use crate::ui::state::{Prompt, PromptKind, State, TableId};
+use crate::ui::state::{Notice, Prompt, PromptKind, State, TableId};
 use crate::ui::text;
 use crate::ui::theme::Role;
 use crate::ui::views::strip;
@@ -23,10 +23,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, data: &Data) {
         return draw_prompt(buffer, area, prompt, data);
     }
     if let Some(notice) = &state.notice {
-        let text = format!(" {}", notice.text);
-        let fitted = text::fit(&text, width, look.glyphs);
-        buffer.set_stringn(area.x, area.y, &fitted, width, look.theme.style(notice.role()));
-        return;
+        return draw_notice(buffer, area, notice, data);
     }
     // What leads everywhere else is always there, however much else is.
     let (last, first): (Vec<_>, Vec<_>) = command::ALL
@@ -55,6 +52,22 @@ pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, data: &Data) {
         let at = x + text::width(&key) + 1;
         buffer.set_stringn(area.x + at as u16, y, command.bar, width - at, look.theme.style(role));
         x += needed;
+    }
+}
+
+/// A message, over the lines above where one line is not enough.
+fn draw_notice(buffer: &mut Buffer, area: Rect, notice: &Notice, data: &Data) {
+    const LINES_MAX: usize = 4;
+    let width = usize::from(area.width);
+    let style = data.look.theme.style(notice.role());
+    let mut lines = text::wrap(&notice.text, width.saturating_sub(2));
+    lines.truncate(LINES_MAX.min(usize::from(area.y) + 1));
+    let first = area.y + 1 - lines.len() as u16;
+    for (line, y) in lines.iter().zip(first..) {
+        let fitted = text::fit(line, width.saturating_sub(1), data.look.glyphs);
+        let pad = width.saturating_sub(1 + text::width(&fitted));
+        let padded = format!(" {fitted}{:pad$}", "");
+        buffer.set_stringn(area.x, y, &padded, width, style);
     }
 }
 

@@ -92,6 +92,6 @@ fn freshness(state: &State, data: &Data) -> (Role, String) {
             (Role::Busy, format!("live, only ns {namespace}"))
         }
         Some(Freshness::Live) | None if data.heard.is_none() => (Role::Busy, "waiting".into()),
-        Some(Freshness::Live) | None => (Role::Dim, format!("live, last {heard}")),
+        Some(Freshness::Live) | None => (Role::Dim, format!("live {heard}")),
     }
 }

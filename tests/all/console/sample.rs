@@ -13,7 +13,6 @@ use pvdeck::model::namespace::Namespace;
 use pvdeck::model::node::Node;
 use pvdeck::model::object::{Key, ObjectRef};
 use pvdeck::model::pod::Pod;
-use pvdeck::model::row::Row;
 use pvdeck::model::volume::Volume;
 use pvdeck::model::write::{Actor, Change, Reason, Write};
 use pvdeck::ui::data::{Access, ControllerFacts, Data, Look, SessionFacts, Stepping};
@@ -108,9 +107,10 @@ impl Console {
 
     /// The object under the cursor goes away.
     pub fn remove<R: Mirrored>(&mut self, key: Key) -> &mut Self {
-        let uid = self.data.mirror.read(|tables| {
-            R::table(tables).get(&key).map(|row| row.meta().uid.clone())
-        });
+        let uid = self
+            .data
+            .mirror
+            .read(|tables| R::table(tables).get(&key).map(|row| row.meta().uid.clone()));
         self.data.mirror.remove::<R>(&key, &uid.expect("is there"), u64::MAX);
         self.data.absorb(&[ObjectRef::new(R::KIND, key)].into(), self.now_ms);
         self.tell(Message::Changed);
@@ -170,7 +170,6 @@ pub fn claim(
 }
 
 /// A volume as the API gives it.
-#[expect(clippy::too_many_arguments, reason = "a row of the sample reads best in one line")]
 pub fn volume(
     name: &str,
     version: u64,
@@ -221,7 +220,8 @@ pub fn mirror() -> Mirror {
         }
         mirror.set_freshness(R::KIND, Freshness::Live);
     }
-    let mut terminating = claim("shop", "data-mysql-2", 23, 86_400 * 12, "Bound", "20Gi", "fast", "pvc-91aa41");
+    let mut terminating =
+        claim("shop", "data-mysql-2", 23, 86_400 * 12, "Bound", "20Gi", "fast", "pvc-91aa41");
     terminating["metadata"]["deletionTimestamp"] = at(300).into();
     terminating["metadata"]["finalizers"] = json!(["kubernetes.io/pvc-protection"]);
     put::<Claim>(
@@ -239,12 +239,44 @@ pub fn mirror() -> Mirror {
     put::<Volume>(
         &mirror,
         vec![
-            volume("nfs-registry", 31, "Bound", "1Gi", "manual", "Retain", Some(("web", "registry", "uid-web-registry"))),
+            volume(
+                "nfs-registry",
+                31,
+                "Bound",
+                "1Gi",
+                "manual",
+                "Retain",
+                Some(("web", "registry", "uid-web-registry")),
+            ),
             volume("pv-01", 32, "Available", "1Gi", "manual", "Retain", None),
             volume("pv-02", 33, "Available", "10Gi", "slow", "Retain", None),
-            volume("pv-05", 34, "Released", "10Gi", "manual", "Retain", Some(("web", "assets", "uid-old"))),
-            volume("pvc-7c1f0e", 35, "Bound", "20Gi", "fast", "Delete", Some(("shop", "data-mysql-1", "uid-shop-data-mysql-1"))),
-            volume("pvc-91aa41", 36, "Bound", "20Gi", "fast", "Delete", Some(("shop", "data-mysql-2", "uid-shop-data-mysql-2"))),
+            volume(
+                "pv-05",
+                34,
+                "Released",
+                "10Gi",
+                "manual",
+                "Retain",
+                Some(("web", "assets", "uid-old")),
+            ),
+            volume(
+                "pvc-7c1f0e",
+                35,
+                "Bound",
+                "20Gi",
+                "fast",
+                "Delete",
+                Some(("shop", "data-mysql-1", "uid-shop-data-mysql-1")),
+            ),
+            volume(
+                "pvc-91aa41",
+                36,
+                "Bound",
+                "20Gi",
+                "fast",
+                "Delete",
+                Some(("shop", "data-mysql-2", "uid-shop-data-mysql-2")),
+            ),
         ],
     );
     put::<StorageClass>(
@@ -272,17 +304,35 @@ pub fn mirror() -> Mirror {
             })
             .into(),
     );
-    put::<CsiNode>(&mirror, vec![json!({"metadata": meta("", "node-1", 46, 100), "spec": {"drivers": []}})]);
+    put::<CsiNode>(
+        &mirror,
+        vec![json!({"metadata": meta("", "node-1", 46, 100), "spec": {"drivers": []}})],
+    );
     put::<Namespace>(
         &mirror,
-        ["dev", "shop", "web"].map(|name| json!({"metadata": meta("", name, 5, 86_400 * 90)})).into(),
+        ["dev", "shop", "web"]
+            .map(|name| json!({"metadata": meta("", name, 5, 86_400 * 90)}))
+            .into(),
     );
     put::<Event>(
         &mirror,
         vec![
-            event("data-mysql-0.1", "uid-shop-data-mysql-0", "data-mysql-0", "Normal", "ExternalProvisioning",
-                "Waiting for a volume to be created either by the external provisioner 'csi.fast.io' or manually by the system administrator."),
-            event("data-mysql-2.1", "uid-shop-data-mysql-2", "data-mysql-2", "Warning", "FailedBinding", "something is wrong"),
+            event(
+                "data-mysql-0.1",
+                "uid-shop-data-mysql-0",
+                "data-mysql-0",
+                "Normal",
+                "ExternalProvisioning",
+                "Waiting for a volume to be created either by the external provisioner 'csi.fast.io' or manually by the system administrator.",
+            ),
+            event(
+                "data-mysql-2.1",
+                "uid-shop-data-mysql-2",
+                "data-mysql-2",
+                "Warning",
+                "FailedBinding",
+                "something is wrong",
+            ),
         ],
     );
     mirror
@@ -305,7 +355,9 @@ pub fn stepping(console: &mut Console) {
     let reserve = write(
         kind::PERSISTENT_VOLUME,
         Key::cluster("pv-02"),
-        Change::Merge(json!({"spec": {"claimRef": {"namespace": "web", "name": "assets", "uid": "5f1c"}}})),
+        Change::Merge(
+            json!({"spec": {"claimRef": {"namespace": "web", "name": "assets", "uid": "5f1c"}}}),
+        ),
         "C1",
         "assets wants 5Gi RWO of class manual; pv-02 (10Gi) is the smallest that fits",
     );

@@ -19,9 +19,7 @@ use super::sample::{self, Console};
 pub fn picture(console: &Console) -> Buffer {
     let (width, height) = (console.state.width, console.state.height);
     let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("no I/O");
-    terminal
-        .draw(|frame| screen::draw(&console.state, &console.data, frame))
-        .expect("no I/O");
+    terminal.draw(|frame| screen::draw(&console.state, &console.data, frame)).expect("no I/O");
     terminal.backend().buffer().clone()
 }
 
@@ -96,12 +94,8 @@ fn check(name: &str, go: impl Fn(&mut Console)) {
         };
         let (dark, mono) = (draw("dark"), draw("mono"));
         assert_eq!(text(&dark), text(&mono), "{name}: the theme changes words");
-        let all = format!(
-            "{}\n-- dark\n{}\n-- mono\n{}",
-            text(&dark),
-            styles(&dark),
-            styles(&mono)
-        );
+        let all =
+            format!("{}\n-- dark\n{}\n-- mono\n{}", text(&dark), styles(&dark), styles(&mono));
         insta::with_settings!({prepend_module_to_snapshot => false, omit_expression => true}, {
             insta::assert_snapshot!(format!("{name}_{width}x{height}"), all);
         });
@@ -131,9 +125,19 @@ fn claims_marked_filtered_and_sorted() {
 fn claim_that_just_changed_is_seen_to_have_changed() {
     check("claims_changed", |console| {
         console.press(":pvc\r");
-        let changed = sample::claim("web", "assets", 99, 172_800, "Bound", "5Gi", "manual", "pv-05");
+        let changed =
+            sample::claim("web", "assets", 99, 172_800, "Bound", "5Gi", "manual", "pv-05");
         // The kind was loaded before: what comes now is news.
-        let again = sample::claim("web", "registry", 98, 7_776_000, "Bound", "1Gi", "manual", "nfs-registry");
+        let again = sample::claim(
+            "web",
+            "registry",
+            98,
+            7_776_000,
+            "Bound",
+            "1Gi",
+            "manual",
+            "nfs-registry",
+        );
         console.apply::<pvdeck::model::claim::Claim>(again);
         console.apply::<pvdeck::model::claim::Claim>(changed);
     });
@@ -251,7 +255,8 @@ fn relations_of_a_claim() {
 fn yaml_of_a_claim() {
     check("yaml", |console| {
         console.press(":pvc\r/mysql-1\ry");
-        let object = sample::claim("shop", "data-mysql-1", 22, 0, "Bound", "20Gi", "fast", "pvc-7c1f0e");
+        let object =
+            sample::claim("shop", "data-mysql-1", 22, 0, "Bound", "20Gi", "fast", "pvc-7c1f0e");
         let ask = console.state.next_ask;
         console.tell(Message::Answer { ask, answer: Answer::Object(Box::new(object)) });
     });
@@ -355,9 +360,30 @@ fn ascii_screens_have_no_other_character() {
 #[test]
 fn every_view_draws_at_every_size() {
     let views = [
-        "", ":pvc\r", ":pv\r", ":sc\r", ":po\r", ":no\r", ":ev\r", ":timeline\r", ":controllers\r",
-        ":ctx\r", ":namespaces\r", ":step\r", "?", ":pvc\r\r", ":pvc\rw", ":pvc\rd", ":pvc\rx",
-        ":pvc\ry", ":pvc\r\x04", ":pvc\rb", ":pvc\re", ":", "/x", "q",
+        "",
+        ":pvc\r",
+        ":pv\r",
+        ":sc\r",
+        ":po\r",
+        ":no\r",
+        ":ev\r",
+        ":timeline\r",
+        ":controllers\r",
+        ":ctx\r",
+        ":namespaces\r",
+        ":step\r",
+        "?",
+        ":pvc\r\r",
+        ":pvc\rw",
+        ":pvc\rd",
+        ":pvc\rx",
+        ":pvc\ry",
+        ":pvc\r\x04",
+        ":pvc\rb",
+        ":pvc\re",
+        ":",
+        "/x",
+        "q",
     ];
     for keys in views {
         for (width, height) in [(0, 0), (1, 1), (2, 2), (60, 15), (61, 16), (300, 3), (400, 100)] {

@@ -57,7 +57,16 @@ fn many(claims: usize) -> Mirror {
     for number in 0..claims {
         let name = format!("data-{number:06}");
         let volume = format!("pvc-{number:08x}");
-        let object = sample::claim("load", &name, 1000 + number as u64, 3_000_000, "Bound", "8Gi", "fast", &volume);
+        let object = sample::claim(
+            "load",
+            &name,
+            1000 + number as u64,
+            3_000_000,
+            "Bound",
+            "8Gi",
+            "fast",
+            &volume,
+        );
         mirror.apply(Claim::from_object(&object).expect("a row"));
     }
     mirror
@@ -96,7 +105,16 @@ fn changed_row_takes_few_bytes() {
     let mut line = Line::new(Console::over(many(200), 80, 24, "dark"));
     line.console.press(":pvc\r");
     line.draw();
-    let object = sample::claim("load", "data-000003", 9_999, 3_000_000, "Bound", "9Gi", "fast", "pvc-00000003");
+    let object = sample::claim(
+        "load",
+        "data-000003",
+        9_999,
+        3_000_000,
+        "Bound",
+        "9Gi",
+        "fast",
+        "pvc-00000003",
+    );
     line.console.apply::<Claim>(object);
     let (writes, bytes) = line.draw();
     println!("changed row: {bytes} bytes");
