@@ -1,8 +1,8 @@
 //! What only a whole program can show, in one binary: a module per area.
 
 mod conformance;
-mod crash;
 mod console;
+mod crash;
 mod examples;
 mod exchanges;
 mod golden;
