@@ -99,16 +99,6 @@ fn validate_update(
     }
 }
 
-/// Refuses to delete the namespaces that every cluster has.
-pub fn refuse_deletion(name: &str) -> Result<(), ApiError> {
-    if !matches!(name, "default" | "kube-system" | "kube-public") {
-        return Ok(());
-    }
-    let message = format!("namespaces \"{name}\" is forbidden: this namespace may not be deleted");
-    Err(ApiError::new(403, "Forbidden", message)
-        .with_details(json!({"name": name, "kind": "namespaces"})))
-}
-
 /// Refuses to create anything in a namespace that is going: admission
 /// `NamespaceLifecycle`. `plural` and `name` are those of the new object.
 pub fn refuse_if_terminating(namespace: &Value, plural: &str, name: &str) -> Result<(), ApiError> {
@@ -150,11 +140,5 @@ mod tests {
         assert_eq!(details["causes"][0]["reason"], "NamespaceTerminating");
         assert_eq!(details["kind"], "statefulsets");
         assert!(refuse_if_terminating(&json!({"metadata": {"name": "shop"}}), "pods", "p").is_ok());
-    }
-
-    #[test]
-    fn the_first_namespaces_stay() {
-        assert!(refuse_deletion("default").is_err());
-        assert!(refuse_deletion("shop").is_ok());
     }
 }

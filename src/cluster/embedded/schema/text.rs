@@ -34,6 +34,9 @@ fn json(body: &[u8], duplicates: &mut Vec<String>) -> Result<Value, String> {
         if error.is_eof() {
             return "unexpected end of JSON input".to_owned();
         }
+        if error.to_string().starts_with("recursion limit") {
+            return "exceeded max depth".to_owned();
+        }
         match character_at(body, error.line(), error.column()) {
             Some(found) => format!("invalid character {found:?} looking for beginning of value"),
             None => error.to_string(),
@@ -200,7 +203,9 @@ mod tests {
             parse(b"nope", Format::Json).unwrap_err(),
             "invalid character 'o' looking for beginning of value"
         );
+        assert_eq!(parse(&b"[".repeat(1000), Format::Json).unwrap_err(), "exceeded max depth");
         assert!(parse(b"a: [1", Format::Yaml).is_err());
+        assert!(parse(&b"[".repeat(100_000), Format::Yaml).is_err());
     }
 
     proptest::proptest! {

@@ -109,7 +109,11 @@ impl Embedded {
         if served.row.traits.generation && object.get("spec") != old.get("spec") {
             metadata::raise_generation(&mut object);
         }
-        let fresh = (served.row.warnings)(&object);
+        // Who writes a status is not to blame for the spec.
+        let fresh = match call.subresource() {
+            None => (served.row.warnings)(&object),
+            Some(_) => Vec::new(),
+        };
         for warning in repeated.into_iter().chain(fresh) {
             if !warnings.contains(&warning) {
                 warnings.push(warning);
