@@ -17,7 +17,8 @@ impl Embedded {
     /// Takes objects in as they are, in the order of their versions: uids,
     /// times, status and finalizers stay. A version stays where it is above
     /// the cluster's revision, else the object gets a new one. Stops at the
-    /// first object of an unknown kind or a name that is taken.
+    /// first object of an unknown kind, with a field of a wrong type, or of a
+    /// name that is taken.
     pub fn import(&self, objects: Vec<Value>, actor: &str) -> Result<(), ApiError> {
         let author = Author::named(actor);
         let mut objects = objects;
@@ -34,6 +35,12 @@ impl Embedded {
         })?;
         let key = Key::new(text("/metadata/namespace"), text("/metadata/name"));
         let wanted = version(&object);
+        // Everything behind the store relies on the types of its fields.
+        object = schema::decode_value(served.names(), object, schema::FieldValidation::Ignore)
+            .map_err(|why| {
+                bad_request(format!("{} `{key}` cannot be taken in: {why}", served.names()))
+            })?
+            .object;
         if let Some(shape) = served.row.shape {
             (shape.to_stored)(&mut object);
         }

@@ -53,7 +53,7 @@ impl Embedded {
                 });
             }
             "selfsubjectreviews" => {
-                review["metadata"]["creationTimestamp"] = timestamp(self.now());
+                review["metadata"] = json!({"creationTimestamp": timestamp(self.now())});
                 review["status"] = json!({"userInfo": {"username": user, "groups": GROUPS}});
             }
             "tokenreviews" => {

@@ -6,6 +6,8 @@ mod coverage;
 mod create;
 mod delete;
 mod forms;
+mod guarantees;
+mod hostile;
 mod kinds;
 mod kube_client;
 mod list;

@@ -89,7 +89,9 @@ fn bind(pod: &mut Value, binding: &Value, node: &str, now: &Value) {
     pod["spec"]["nodeName"] = node.into();
     for field in ["labels", "annotations"] {
         for (name, value) in binding["metadata"][field].as_object().into_iter().flatten() {
-            pod["metadata"][field][name] = value.clone();
+            if value.is_string() {
+                pod["metadata"][field][name] = value.clone();
+            }
         }
     }
     if let Some(status) = pod.get_mut("status").and_then(Value::as_object_mut) {
