@@ -28,7 +28,6 @@ struct FileConfig {
 #[serde(default, deny_unknown_fields)]
 struct DemoFile {
     scenario: Option<String>,
-    write_ms: Option<u64>,
 }
 
 #[derive(Debug, Default, Clone, Deserialize)]
@@ -83,8 +82,6 @@ pub struct Config {
     pub log_level: Setting<String>,
     pub log_bytes_max: Setting<u64>,
     pub demo_scenario: Setting<String>,
-    /// Pause before each write of a demo that plays by itself.
-    pub demo_write_ms: Setting<u64>,
     pub contexts: BTreeMap<String, Setting<ContextConfig>>,
     /// The file that was read, or would be.
     pub path: PathBuf,
@@ -152,7 +149,6 @@ impl Config {
                 Some(name) => Setting { value: name.clone(), source: Source::Flag("--scenario") },
                 None => filed(file.demo.scenario, &from_file, "static-nfs".into()),
             },
-            demo_write_ms: filed(file.demo.write_ms, &from_file, 1500),
             contexts: contexts.collect(),
             path,
         }
@@ -215,12 +211,6 @@ impl Config {
             "Scenario that the demo plays: a name, or a file.",
             self.demo_scenario.value.clone(),
             &self.demo_scenario.source,
-        );
-        line(
-            "write_ms",
-            "Pause before each write of a demo that plays by itself, in ms.",
-            self.demo_write_ms.value.to_string(),
-            &self.demo_write_ms.source,
         );
         text.push_str("# Live contexts by name: `write: true` opens one writable, `namespace` starts there.\n");
         if self.contexts.is_empty() {

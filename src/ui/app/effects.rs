@@ -10,6 +10,7 @@ use crate::cluster::write_path::{WriteError, perform_as_shown};
 use crate::model::object::ObjectRef;
 use crate::model::write::{Actor, Write};
 use crate::session::{CONSOLE, Stepped};
+use crate::ui::age::age;
 use crate::ui::app::facts::Links;
 use crate::ui::app::{Answered, Ending, Opened, Outcome, Shell, UiError, facts};
 use crate::ui::data::{Data, SessionFacts};
@@ -104,7 +105,10 @@ impl Shell {
                 }
                 match self.opened.session.step() {
                     Stepped::Write => None,
-                    Stepped::Time(by) => Some(format!("nothing was held: time moved on by {by:#}")),
+                    Stepped::Time(by) => {
+                        let by = age(0, by.as_secs().max(1));
+                        Some(format!("nothing was held: time moved on by {by}"))
+                    }
                     Stepped::Nothing => Some("nothing is held, and no timer waits".into()),
                 }
             }
