@@ -8,6 +8,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
+
 use crate::model::object::ObjectRef;
 
 /// Which objects are held, and by the work on which object.
@@ -32,6 +34,7 @@ impl Holds {
 #[derive(Debug, Clone, Default)]
 pub struct HoldTable {
     inner: Arc<Mutex<Inner>>,
+    let_go: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +52,19 @@ impl HoldTable {
         }
         inner.holds.held.insert(object.clone(), holder.clone());
         Some(Hold { table: self.clone(), object: object.clone() })
+    }
+
+    /// Holds an object as soon as it is let go.
+    pub async fn hold(&self, object: &ObjectRef, holder: &ObjectRef) -> Hold {
+        loop {
+            let mut let_go = std::pin::pin!(self.let_go.notified());
+            // Listening before looking, so that no letting go falls between.
+            let_go.as_mut().enable();
+            if let Some(hold) = self.try_hold(object, holder) {
+                return hold;
+            }
+            let_go.await;
+        }
     }
 
     /// The objects let go since this was last asked.
@@ -84,5 +100,7 @@ impl Drop for Hold {
         let mut inner = self.table.lock();
         inner.holds.held.remove(&self.object);
         inner.freed.push(self.object.clone());
+        drop(inner);
+        self.table.let_go.notify_waiters();
     }
 }

@@ -1,6 +1,8 @@
 //! Sets of access modes, four bits wide.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use serde_json::Value;
 
@@ -42,12 +44,43 @@ impl AccessMode {
     }
 }
 
-/// A set of access modes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct AccessModes(u8);
+/// A set of access modes. Sets are equal whatever the order they were written
+/// in; the order is kept, as a claim's status repeats its volume's list.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AccessModes {
+    set: u8,
+    /// The modes in the order written, two bits each from the lowest.
+    order: u8,
+}
+
+impl PartialEq for AccessModes {
+    fn eq(&self, other: &Self) -> bool {
+        self.set == other.set
+    }
+}
+
+impl Eq for AccessModes {}
+
+impl Hash for AccessModes {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.set.hash(state);
+    }
+}
+
+impl PartialOrd for AccessModes {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for AccessModes {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.set.cmp(&other.set)
+    }
+}
 
 impl AccessModes {
-    pub const NONE: AccessModes = AccessModes(0);
+    pub const NONE: AccessModes = AccessModes { set: 0, order: 0 };
 
     /// Reads a JSON list; unknown modes are ignored, as the binder does.
     pub fn from_json(list: &Value) -> Self {
@@ -59,25 +92,25 @@ impl AccessModes {
     }
 
     pub fn contains(self, mode: AccessMode) -> bool {
-        self.0 & (1 << mode as u8) != 0
+        self.set & (1 << mode as u8) != 0
     }
 
     /// Whether every mode of `wanted` is in this set.
     pub fn contains_all(self, wanted: AccessModes) -> bool {
-        self.0 & wanted.0 == wanted.0
+        self.set & wanted.set == wanted.set
     }
 
     /// The modes of this set that are not in `other`.
     pub fn without(self, other: AccessModes) -> Self {
-        Self(self.0 & !other.0)
+        self.iter_as_written().filter(|mode| !other.contains(*mode)).collect()
     }
 
     pub fn is_empty(self) -> bool {
-        self.0 == 0
+        self.set == 0
     }
 
     pub fn len(self) -> u32 {
-        self.0.count_ones()
+        self.set.count_ones()
     }
 
     /// The modes in canonical order.
@@ -85,19 +118,32 @@ impl AccessModes {
         AccessMode::ALL.into_iter().filter(move |mode| self.contains(*mode))
     }
 
+    /// The modes in the order they were written, each once.
+    pub fn iter_as_written(self) -> impl Iterator<Item = AccessMode> {
+        (0..self.len()).map(move |at| AccessMode::ALL[usize::from(self.order >> (2 * at) & 3)])
+    }
+
     /// Every set that contains all of this one, fewest modes first, then in
     /// canonical order.
     pub fn supersets(self) -> Vec<AccessModes> {
-        let mut sets: Vec<_> =
-            (0..16).map(AccessModes).filter(|set| set.contains_all(self)).collect();
-        sets.sort_by_key(|set| (set.len(), set.0));
+        let all = (0..16_u8).map(|set| {
+            AccessMode::ALL.into_iter().filter(|mode| set & (1 << *mode as u8) != 0).collect()
+        });
+        let mut sets: Vec<AccessModes> = all.filter(|set: &Self| set.contains_all(self)).collect();
+        sets.sort_by_key(|set| (set.len(), set.set));
         sets
     }
 }
 
 impl FromIterator<AccessMode> for AccessModes {
     fn from_iter<I: IntoIterator<Item = AccessMode>>(modes: I) -> Self {
-        Self(modes.into_iter().fold(0, |set, mode| set | 1 << mode as u8))
+        modes.into_iter().fold(Self::NONE, |held, mode| {
+            if held.contains(mode) {
+                return held;
+            }
+            let order = held.order | (mode as u8) << (2 * held.len());
+            Self { set: held.set | 1 << mode as u8, order }
+        })
     }
 }
 
@@ -111,5 +157,27 @@ impl fmt::Display for AccessModes {
             f.write_str(mode.short())?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_set_keeps_the_order_it_was_written_in_and_is_equal_without() {
+        let written = AccessModes::from_json(&json!([
+            "ReadWriteMany",
+            "ReadWriteOnce",
+            "ReadWriteMany",
+            "ReadOnlyMany",
+            "ReadWriteOncePod",
+        ]));
+        let names: Vec<_> = written.iter_as_written().map(AccessMode::short).collect();
+        assert_eq!(names, ["RWX", "RWO", "ROX", "RWOP"]);
+        assert_eq!(written.to_string(), "RWO,ROX,RWX,RWOP");
+        assert_eq!(written, AccessMode::ALL.into_iter().collect());
+        assert_eq!(written.supersets(), [written]);
     }
 }

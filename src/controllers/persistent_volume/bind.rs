@@ -141,7 +141,7 @@ struct NoCapacity;
 fn bound_status(volume: &Volume, claim: &Claim) -> Result<Option<Value>, NoCapacity> {
     let mut status = serde_json::Map::new();
     if claim.actual_modes != volume.access_modes {
-        let modes: Vec<_> = volume.access_modes.iter().map(|mode| mode.name()).collect();
+        let modes: Vec<_> = volume.access_modes.iter_as_written().map(|mode| mode.name()).collect();
         status.insert("accessModes".into(), json!(modes));
     }
     if claim.phase != ClaimPhase::Bound {

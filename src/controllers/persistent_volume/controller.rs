@@ -3,6 +3,7 @@
 mod delete;
 mod provision;
 mod recycle;
+mod take_in;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,8 +22,9 @@ use crate::controllers::persistent_volume::claim::decide_claim;
 use crate::controllers::persistent_volume::latency::Latency;
 use crate::controllers::persistent_volume::operations::Operations;
 use crate::controllers::persistent_volume::plugin::{PluginFacts, VolumePlugin};
-use crate::controllers::persistent_volume::verdict::{Live, Operation, Step, Verdict, View};
+use crate::controllers::persistent_volume::verdict::{Live, Operation, Step, Verdict, View, Wake};
 use crate::controllers::persistent_volume::volume::decide_volume;
+use crate::controllers::persistent_volume::waiting::Waiting;
 use crate::controllers::server::Server;
 use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
 use crate::mirror::Mirror;
@@ -64,6 +66,7 @@ pub struct PersistentVolumeController {
 struct State {
     cache: Cache,
     latency: Latency,
+    waiting: Waiting,
     /// Recycler pods whose end an operation waits for.
     awaited_pods: HashMap<Key, mpsc::UnboundedSender<PodNews>>,
 }
@@ -117,6 +120,7 @@ impl PersistentVolumeController {
             }
         });
         self.time(&mut state.latency, object, &verdict);
+        note_waiting(&mut state, object, &verdict);
         drop(state);
         if let Step::Write(write) = &verdict.step
             && write.object != *object
@@ -311,7 +315,7 @@ impl PersistentVolumeController {
         for _ in 0..STEPS_MAX {
             let verdict = match self.live_volume(object, uid).await {
                 Some((_, volume)) => decide(&volume),
-                None => Verdict::rest(Because::Gone, super::verdict::Wake::Change),
+                None => Verdict::rest(Because::Gone, Wake::Change),
             };
             let Step::Write(write) = verdict.step else {
                 if permitted {
@@ -331,114 +335,11 @@ impl PersistentVolumeController {
         }
         Err(format!("not settled after {STEPS_MAX} steps"))
     }
-
-    /// Holds a volume as soon as its own sync lets go of it.
-    async fn hold_volume(&self, object: &ObjectRef) -> Hold {
-        loop {
-            if let Some(hold) = self.holds.try_hold(object, object) {
-                return hold;
-            }
-            tokio::task::yield_now().await;
-        }
-    }
-
-    fn take_in_volume(&self, state: &mut State, name: &str, queue: &mut Vec<ObjectRef>) {
-        let key = Key::cluster(name);
-        match self.parts.mirror.read(|tables| tables.volumes.get(&key).cloned()) {
-            Some(row) => {
-                if state.cache.put_volume(row) {
-                    queue.push(ObjectRef::new(kind::PERSISTENT_VOLUME, key));
-                }
-            }
-            None => {
-                let gone = state.cache.remove_volume(name);
-                state.latency.deletion_over(name);
-                // Its claim turns Lost at once.
-                if let Some(by) = gone.and_then(|gone| gone.claim_ref.clone()) {
-                    queue.push(ObjectRef::new(kind::PERSISTENT_VOLUME_CLAIM, by.key));
-                }
-            }
-        }
-    }
-
-    fn take_in_claim(&self, state: &mut State, key: Key, queue: &mut Vec<ObjectRef>) {
-        match self.parts.mirror.read(|tables| tables.claims.get(&key).cloned()) {
-            Some(row) => {
-                if state.cache.put_claim(row) {
-                    queue.push(ObjectRef::new(kind::PERSISTENT_VOLUME_CLAIM, key));
-                }
-            }
-            None => {
-                let gone = state.cache.remove_claim(&key);
-                state.latency.provisioning_over(&key);
-                let volume = |name| ObjectRef::new(kind::PERSISTENT_VOLUME, Key::cluster(name));
-                // Its volume is released at once, also one that was only
-                // reserved when the claim went.
-                let reserved: Vec<_> = state
-                    .cache
-                    .volumes()
-                    .of_claim(&key)
-                    .map(|row| volume(row.meta.key.name.clone()))
-                    .collect();
-                queue.extend(reserved);
-                let named = gone.map(|gone| gone.volume_name.clone());
-                queue.extend(named.filter(|name| !name.is_empty()).map(volume));
-            }
-        }
-    }
-
-    fn take_in_pod(&self, state: &mut State, key: Key) {
-        match self.parts.mirror.read(|tables| tables.pods.get(&key).cloned()) {
-            Some(row) => state.cache.put_pod(row),
-            None => state.cache.remove_pod(&key),
-        }
-        if let Some(waiting) = state.awaited_pods.get(&key) {
-            // An operation that has ended no longer listens.
-            let _ = waiting.send(PodNews::Changed);
-        }
-    }
-
-    /// Hands an Event about a recycler pod to the operation that waits for it.
-    fn take_in_event(&self, state: &State, key: &Key) {
-        if state.awaited_pods.is_empty() {
-            return;
-        }
-        let event = self.parts.mirror.read(|tables| tables.events.get(key).cloned());
-        let Some(event) = event.filter(|event| &*event.about.kind == kind::POD.kind) else {
-            return;
-        };
-        if let Some(waiting) = state.awaited_pods.get(&event.about.key) {
-            let _ = waiting.send(PodNews::Event(key.clone()));
-        }
-    }
 }
 
 impl Reconciler for PersistentVolumeController {
     fn take_in(&self, changed: HashSet<ObjectRef>) -> Vec<ObjectRef> {
-        let mut changed: Vec<_> = changed.into_iter().collect();
-        // Volumes before claims: a new volume may be what a new claim needs.
-        changed.sort_by(|a, b| b.kind.cmp(a.kind).then_with(|| a.key.cmp(&b.key)));
-        changed.sort_by_key(|object| object.kind != kind::PERSISTENT_VOLUME);
-        let mut queue = Vec::new();
-        let mut state = self.lock();
-        for object in changed {
-            if object.kind == kind::PERSISTENT_VOLUME {
-                self.take_in_volume(&mut state, &object.key.name, &mut queue);
-            } else if object.kind == kind::PERSISTENT_VOLUME_CLAIM {
-                self.take_in_claim(&mut state, object.key, &mut queue);
-            } else if object.kind == kind::STORAGE_CLASS {
-                let name = object.key.name.clone();
-                match self.parts.mirror.read(|tables| tables.classes.get(&object.key).cloned()) {
-                    Some(row) => state.cache.put_class(row),
-                    None => state.cache.remove_class(&name),
-                }
-            } else if object.kind == kind::POD {
-                self.take_in_pod(&mut state, object.key);
-            } else if object.kind == kind::EVENT {
-                self.take_in_event(&state, &object.key);
-            }
-        }
-        queue
+        self.take_in_changes(changed)
     }
 
     /// All claims, then all volumes; a claim that is Bound to a Bound volume
@@ -462,6 +363,18 @@ impl Reconciler for PersistentVolumeController {
 
     fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {
         Box::pin(self.pass(object))
+    }
+}
+
+/// Remembers a claim that waits for a volume or a class, and forgets one that
+/// no longer does.
+fn note_waiting(state: &mut State, object: &ObjectRef, verdict: &Verdict) {
+    if object.kind != kind::PERSISTENT_VOLUME_CLAIM {
+        return;
+    }
+    match state.cache.claim(&object.key) {
+        Some(claim) if verdict.wake == Wake::Round => state.waiting.insert(claim),
+        Some(_) | None => state.waiting.remove(&object.key),
     }
 }
 

@@ -32,6 +32,7 @@ mod operations;
 mod provisioning;
 mod reclaim;
 mod recycler_pod;
+mod waiting;
 
 #[cfg(test)]
 pub(crate) mod cases;

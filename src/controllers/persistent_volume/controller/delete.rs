@@ -55,7 +55,7 @@ impl PersistentVolumeController {
 
     /// The volume is held meanwhile: its own sync would put the finalizer back.
     async fn delete_volume(&self, object: &ObjectRef, uid: &str) -> Result<(), String> {
-        let _hold = self.hold_volume(object).await;
+        let _hold = self.holds.hold(object, object).await;
         self.settle_volume(object, uid, &without_finalizer).await?;
         if let Err(error) = self.settle_volume(object, uid, &deletion).await {
             // A later sync tries again.

@@ -53,7 +53,7 @@ impl PersistentVolumeController {
         }
         self.parts.recorder.tell(Note::normal(&volume, "VolumeRecycled", "Volume recycled"));
         let Some(was) = volume.claim_ref.clone() else { return Ok(()) };
-        let _hold = self.hold_volume(&object).await;
+        let _hold = self.holds.hold(&object, &object).await;
         if let Err(error) = self.settle_volume(&object, uid, &|now| set_free(now, &was)).await {
             // It is recycled again later.
             tracing::warn!("{object}: {error}");

@@ -1,0 +1,203 @@
+//! Many binds at once: through the whole path, on a clock moved by hand.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use jiff::Timestamp;
+use pvdeck::cluster::clock::ManualClock;
+use pvdeck::cluster::write_path::journal::Outcome;
+use pvdeck::cluster::write_path::perform;
+use pvdeck::model::claim::ClaimPhase;
+use pvdeck::model::kind::{self, Kind};
+use pvdeck::model::object::{Key, ObjectRef};
+use pvdeck::model::write::{Actor, Change, Reason, Write};
+use pvdeck::session::{EmbeddedOptions, Session};
+use serde_json::{Value, json};
+
+struct Open {
+    clock: ManualClock,
+    session: Session,
+    user: kube::Client,
+}
+
+fn run<T>(play: impl AsyncFnOnce(Open) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let clock = ManualClock::new(Timestamp::from_second(1_800_000_000).expect("in range"));
+        let options = EmbeddedOptions::default();
+        let session = Session::embedded_on(Arc::new(clock.clone()), options).expect("a cluster");
+        let embedded = &session.demo.as_ref().expect("it is here").embedded;
+        let user = kube::Client::new(embedded.clone(), "default");
+        let open = Open { clock, session, user };
+        assert!(open.clock.settle(100).await);
+        play(open).await
+    })
+}
+
+impl Open {
+    async fn create(&self, kind: &'static Kind, object: Value) {
+        let name = object["metadata"]["name"].as_str().expect("a name").to_owned();
+        let key = if kind.namespaced { Key::new("default", name) } else { Key::cluster(name) };
+        let object_ref = ObjectRef::new(kind, key);
+        let write = Write {
+            on_behalf_of: object_ref.clone(),
+            object: object_ref,
+            subresource: None,
+            change: Change::Create(object),
+            version: None,
+            reason: Reason::new("user", "a test"),
+        };
+        perform(&self.user, &write).await.expect("created");
+    }
+
+    async fn volume(&self, name: &str, gib: usize) {
+        let volume = json!({
+            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
+            "spec": {"capacity": {"storage": format!("{gib}Gi")}, "storageClassName": "manual",
+                "accessModes": ["ReadWriteMany", "ReadWriteOnce"],
+                "nfs": {"server": "nfs.example", "path": "/"}},
+        });
+        self.create(kind::PERSISTENT_VOLUME, volume).await;
+    }
+
+    async fn claim(&self, name: &str, gib: usize) {
+        let claim = json!({
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "manual",
+                "resources": {"requests": {"storage": format!("{gib}Gi")}}},
+        });
+        self.create(kind::PERSISTENT_VOLUME_CLAIM, claim).await;
+    }
+
+    /// The names of the volumes that claims are bound to.
+    fn bound(&self) -> Vec<String> {
+        self.session.mirror.read(|tables| {
+            let claims = tables.claims.iter().filter(|claim| claim.phase == ClaimPhase::Bound);
+            claims.map(|claim| claim.volume_name.to_string()).collect()
+        })
+    }
+
+    fn refused(&self) -> Vec<String> {
+        self.session.path.journal().read(0, |entries| {
+            let bad = entries.filter(|entry| {
+                !matches!(entry.outcome, Outcome::Done { .. } | Outcome::Withdrawn { .. })
+            });
+            bad.map(|entry| format!("{} {:?}", entry.write.object, entry.outcome)).collect()
+        })
+    }
+}
+
+#[test]
+fn many_claims_at_once_take_a_volume_each_without_a_conflict() {
+    run(async |open| {
+        const PAIRS: usize = 100;
+        for n in 0..PAIRS {
+            open.volume(&format!("pv-{n:03}"), 1 + n % 7).await;
+        }
+        assert!(open.clock.settle(100).await);
+        for n in 0..PAIRS {
+            open.claim(&format!("claim-{n:03}"), 1).await;
+        }
+        assert!(open.clock.settle(1000).await);
+        let bound = open.bound();
+        assert_eq!(bound.len(), PAIRS, "all at once, no round waited for");
+        assert_eq!(bound.iter().collect::<BTreeSet<_>>().len(), PAIRS, "a volume each");
+        assert_eq!(open.refused(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn claims_there_first_are_bound_as_volumes_come() {
+    run(async |open| {
+        for n in 0..10 {
+            open.claim(&format!("claim-{n}"), 1).await;
+        }
+        assert!(open.clock.settle(100).await);
+        let before = seconds(&open.clock);
+        for n in 0..10 {
+            open.volume(&format!("pv-{n}"), 1).await;
+        }
+        assert!(open.clock.settle(1000).await);
+        assert_eq!(open.bound().len(), 10);
+        assert!(seconds(&open.clock) - before < 15, "nobody waits for a round");
+    });
+}
+
+fn seconds(clock: &ManualClock) -> i64 {
+    use pvdeck::model::clock::Clock;
+    clock.now().as_second()
+}
+
+#[test]
+fn a_shut_gate_holds_a_bind_per_claim_and_each_goes_on_by_permits() {
+    run(async |open| {
+        for n in 0..3 {
+            open.volume(&format!("pv-{n}"), 1).await;
+        }
+        assert!(open.clock.settle(100).await);
+        let gate = open.session.path.gate();
+        gate.shut();
+        for n in 0..3 {
+            open.claim(&format!("claim-{n}"), 1).await;
+        }
+        open.clock.idle().await;
+        let held: BTreeSet<_> =
+            gate.held().iter().map(|held| held.write.object.to_string()).collect();
+        assert_eq!(held.len(), 3, "each bind has a volume of its own: {held:?}");
+        let first = gate.held()[0].write.clone();
+        assert_eq!(first.reason.rule, "C1/W1");
+        let why = "claim-0 wants 1Gi RWO of class manual; pv-0 (1Gi) is the smallest that fits";
+        assert_eq!(first.reason.text, why);
+        // The volume that was chosen goes meanwhile: the permit is decided anew.
+        let gone = first.object.path();
+        let request = Request::delete(gone).body(Vec::new()).expect("a request");
+        open.user.request::<Value>(request).await.expect("deleted");
+        for _ in 0..40 {
+            open.clock.advance(Duration::from_millis(100)).await;
+            gate.pass_one();
+        }
+        open.clock.idle().await;
+        assert_eq!(open.bound().len(), 2, "one volume is gone");
+        let status = open.session.host.as_ref().expect("hosted").status();
+        assert!(status.iter().all(|status| status.figures.errors == 0), "{status:?}");
+    });
+}
+
+#[test]
+fn access_modes_are_repeated_in_the_volumes_order() {
+    run(async |open| {
+        open.volume("pv", 1).await;
+        open.claim("claim", 1).await;
+        assert!(open.clock.settle(100).await);
+        let path = kind::PERSISTENT_VOLUME_CLAIM.collection_path(Some("default")) + "/claim";
+        let request = Request::get(path).body(Vec::new()).expect("a request");
+        let claim: Value = open.user.request(request).await.expect("read");
+        assert_eq!(claim["status"]["accessModes"], json!(["ReadWriteMany", "ReadWriteOnce"]));
+    });
+}
+
+#[test]
+fn a_stopped_host_leaves_everything_and_a_new_one_goes_on() {
+    run(async |mut open| {
+        open.volume("pv", 1).await;
+        assert!(open.clock.settle(100).await);
+        open.session.host.take().expect("hosted").stop().await;
+        open.claim("claim", 1).await;
+        open.clock.advance(Duration::from_secs(60)).await;
+        assert!(open.bound().is_empty());
+        let clock = open.session.path.clock().clone();
+        let options = pvdeck::controllers::host::Options::default();
+        let Session { path, mirror, .. } = &open.session;
+        let host = pvdeck::controllers::host::start(path, mirror, &clock, &options);
+        assert!(open.clock.settle(100).await);
+        assert_eq!(open.bound(), ["pv"]);
+        assert!(host.is_idle());
+    });
+}
