@@ -12,7 +12,7 @@ use pvdeck::cluster::write_path::perform;
 use pvdeck::model::claim::ClaimPhase;
 use pvdeck::model::kind::{self, Kind};
 use pvdeck::model::object::{Key, ObjectRef};
-use pvdeck::model::write::{Actor, Change, Reason, Write};
+use pvdeck::model::write::{Change, Reason, Write};
 use pvdeck::session::{EmbeddedOptions, Session};
 use serde_json::{Value, json};
 
