@@ -136,6 +136,15 @@ pub struct CannotTell {
 }
 
 impl Condition {
+    /// The kind whose objects decide it.
+    pub fn kind(&self) -> &'static Kind {
+        match self {
+            Self::Field { object, .. } | Self::Absent { object } => object.kind,
+            Self::Count { kind, .. } => kind,
+            Self::Event(_) => kind::EVENT,
+        }
+    }
+
     /// What is there instead; `None` if the condition holds.
     pub async fn why_not(&self, client: &kube::Client) -> Result<Option<String>, CannotTell> {
         self.look(client).await.map_err(|source| CannotTell { condition: self.to_string(), source })

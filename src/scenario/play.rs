@@ -31,6 +31,9 @@ use crate::scenario::document::{Action, Deed, Expectation, Scenario, Step};
 /// The rule that a scenario's writes give as their reason.
 pub const RULE: &str = "scenario";
 
+/// How often a condition is looked at that the mirror cannot tell about.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Who prepares what a scenario starts from.
 const SETUP_ACTOR: &str = "admin";
 
@@ -197,6 +200,7 @@ impl Player {
         self.at(PlayState::WaitingFor(condition.to_string()));
         let mut deadline = self.clock.sleep(*within, TimerUse::Work);
         let mut changes = self.mirror.subscribe();
+        let mirrored = self.mirror.freshness_of(condition.kind()).is_some();
         let mut in_time = true;
         loop {
             let why_not = condition.why_not(client).await.map_err(|source| {
@@ -214,6 +218,7 @@ impl Player {
             }
             tokio::select! {
                 _ = changes.changed() => {}
+                () = self.clock.sleep(LOOK_AGAIN, TimerUse::Housekeeping), if !mirrored => {}
                 () = &mut deadline => in_time = false,
             }
         }

@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
+use http::Request;
 use pvdeck::cluster::write_path::step_gate::Held;
 use pvdeck::model::clock::Clock;
 use pvdeck::scenario::play::{Pace, PlayState, Player};
 use pvdeck::scenario::{Progress, Scenario, built_in};
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::world::World;
@@ -139,5 +141,32 @@ fn a_refused_step_ends_the_scenario_with_the_servers_words() {
         let PlayState::Failed(why) = playing.now().1 else { panic!("{:?}", playing.now()) };
         assert!(why.starts_with("step 1 (`The admin makes a volume.`) could not be done"), "{why}");
         assert!(why.contains("must be greater than zero"), "{why}");
+    });
+}
+
+#[test]
+fn an_expectation_about_an_object_that_the_mirror_does_not_keep_is_noticed() {
+    World::run(async |world| {
+        let text = "\
+title: Settings
+steps:
+- caption: Somebody makes the settings.
+  expect:
+  - {kind: ConfigMap, name: settings, path: '{.data.mode}', value: demo, within: 30}
+";
+        let scenario = Scenario::read("settings", text).expect("a scenario");
+        let playing = start(&world, scenario, Pace::AtOnce);
+        world.clock.advance(Duration::from_secs(5)).await;
+        let body = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "settings"}, "data": {"mode": "demo"},
+        });
+        let request = Request::post("/api/v1/namespaces/default/configmaps")
+            .header("content-type", "application/json")
+            .body(body.to_string().into_bytes())
+            .expect("a request");
+        world.user.request::<Value>(request).await.expect("created");
+        world.clock.advance(Duration::from_secs(2)).await;
+        assert_eq!(playing.now(), (1, PlayState::Done));
     });
 }
