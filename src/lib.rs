@@ -5,9 +5,10 @@
 //!
 //! ```text
 //! model        vocabulary and rules; knows nothing
+//! plugins      what a kind of volume can do, and hosts under nodes; know model
 //! cluster      whatever answers behind kube::Client; knows model
 //! mirror       watch caches of compact rows; knows cluster, model
-//! controllers  the hosted control loops; know mirror, cluster, model
+//! controllers  the hosted control loops; know mirror, plugins, cluster, model
 //! scenario     scripted scenarios; knows what is above
 //! ui           the console: draws, never decides; nothing knows ui
 //! ```
@@ -22,6 +23,7 @@ pub mod log;
 pub mod mirror;
 pub mod model;
 pub mod panic_report;
+pub mod plugins;
 pub mod scenario;
 pub mod serve;
 pub mod session;

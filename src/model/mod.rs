@@ -30,5 +30,6 @@ pub mod node;
 pub mod pod;
 pub mod stateful_set;
 pub mod volume;
+pub mod volume_source;
 
 pub mod fit;

@@ -7,14 +7,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The folders of `src/` from the ground up, and what each may import.
-/// `operations`, `plugins` and `diagnosis` join as they come.
+/// `operations` and `diagnosis` join as they come.
 const LAYERS: &[(&str, &[&str])] = &[
     ("model", &[]),
+    ("plugins", &["model"]),
     ("cluster", &["model"]),
     ("mirror", &["model", "cluster"]),
-    ("controllers", &["model", "cluster", "mirror"]),
-    ("scenario", &["model", "cluster", "mirror", "controllers"]),
-    ("ui", &["model", "cluster", "mirror", "controllers", "scenario", "session"]),
+    ("controllers", &["model", "plugins", "cluster", "mirror"]),
+    ("scenario", &["model", "plugins", "cluster", "mirror", "controllers"]),
+    ("ui", &["model", "plugins", "cluster", "mirror", "controllers", "scenario", "session"]),
 ];
 
 /// A source file: its path below the repository, and its text.

@@ -1,0 +1,219 @@
+//! The commands of a node as values, and the one place where argv is made.
+
+/// What a host is asked to run.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Command {
+    /// What is on a device (`blkid`).
+    Probe { device: String },
+    /// Makes a filesystem. `options` are all words between program and device.
+    Format { device: String, fs_type: String, options: Vec<String> },
+    /// Checks and repairs a filesystem (`fsck -a`).
+    Check { device: String },
+    /// Mounts. Empty `fs_type`, `options` or `source` leave theirs out.
+    Mount { source: String, target: String, fs_type: String, options: Vec<String> },
+    /// `umount`, with `-f` if forced.
+    Unmount { target: String, force: bool },
+    /// Grows a filesystem to its device. ext is named by device, xfs and btrfs
+    /// by mount point.
+    Grow { device: String, mount_point: String, fs_type: String },
+    /// Whether a device is read-only (`blockdev --getro`).
+    IsReadOnly { device: String },
+    /// A free loop device on a file; prints the device. The attach of a
+    /// remote disk.
+    LoopAttach { file: String },
+    /// A loop device that keeps the device under a file from being replaced;
+    /// prints the device.
+    LoopLock { file: String },
+    /// Frees a loop device.
+    LoopDetach { device: String },
+    /// Prints the loop devices on a file, one per line.
+    LoopFind { file: String },
+    /// A program of another kind of volume, shown as it is: `iscsiadm …`.
+    Other { argv: Vec<String> },
+}
+
+/// The kind of a command, for rules of latency and fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Verb {
+    Probe,
+    Format,
+    Check,
+    Mount,
+    Unmount,
+    Grow,
+    IsReadOnly,
+    LoopAttach,
+    LoopLock,
+    LoopDetach,
+    LoopFind,
+    Other,
+    /// A remote disk attached by its service, before the node sees a device.
+    DiskAttach,
+    DiskDetach,
+    /// Any look at files or at the mount table.
+    ReadFiles,
+    /// Any change of files.
+    WriteFiles,
+}
+
+impl Command {
+    /// A bind mount: always two commands, the second of which sets the
+    /// options. `kept` are the flags that the source's filesystem has now.
+    pub fn bind(source: &str, target: &str, options: &[String], kept: &[String]) -> [Self; 2] {
+        let mount = |options: Vec<String>| Self::Mount {
+            source: source.to_owned(),
+            target: target.to_owned(),
+            fs_type: String::new(),
+            options,
+        };
+        let mut first = vec!["bind".to_owned()];
+        first.extend(options.iter().filter(|option| *option == "_netdev").cloned());
+        let mut second = vec!["bind".to_owned(), "remount".to_owned()];
+        for option in options.iter().chain(kept) {
+            if !second.contains(option) {
+                second.push(option.clone());
+            }
+        }
+        [mount(first), mount(second)]
+    }
+
+    pub fn verb(&self) -> Verb {
+        match self {
+            Self::Probe { .. } => Verb::Probe,
+            Self::Format { .. } => Verb::Format,
+            Self::Check { .. } => Verb::Check,
+            Self::Mount { .. } => Verb::Mount,
+            Self::Unmount { .. } => Verb::Unmount,
+            Self::Grow { .. } => Verb::Grow,
+            Self::IsReadOnly { .. } => Verb::IsReadOnly,
+            Self::LoopAttach { .. } => Verb::LoopAttach,
+            Self::LoopLock { .. } => Verb::LoopLock,
+            Self::LoopDetach { .. } => Verb::LoopDetach,
+            Self::LoopFind { .. } => Verb::LoopFind,
+            Self::Other { .. } => Verb::Other,
+        }
+    }
+
+    /// The device, file or mount point it works on, for rules and for people.
+    pub fn object(&self) -> &str {
+        match self {
+            Self::Probe { device }
+            | Self::Format { device, .. }
+            | Self::Check { device }
+            | Self::Grow { device, .. }
+            | Self::IsReadOnly { device }
+            | Self::LoopDetach { device } => device,
+            Self::Mount { target, .. } | Self::Unmount { target, .. } => target,
+            Self::LoopAttach { file } | Self::LoopLock { file } | Self::LoopFind { file } => file,
+            Self::Other { argv } => argv.last().map_or("", |word| word),
+        }
+    }
+
+    /// What is executed, program first.
+    pub fn argv(&self) -> Vec<String> {
+        match self {
+            Self::Probe { device } => {
+                words(&["blkid", "-p", "-s", "TYPE", "-s", "PTTYPE", "-o", "export", device])
+            }
+            Self::Format { device, fs_type, options } => {
+                let mut argv = vec![format!("mkfs.{fs_type}")];
+                argv.extend(options.iter().cloned());
+                argv.push(device.clone());
+                argv
+            }
+            Self::Check { device } => words(&["fsck", "-a", device]),
+            Self::Mount { source, target, fs_type, options } => {
+                mount(source, target, fs_type, options)
+            }
+            Self::Unmount { target, force: false } => words(&["umount", target]),
+            Self::Unmount { target, force: true } => words(&["umount", "-f", target]),
+            Self::Grow { device, mount_point, fs_type } => grow(device, mount_point, fs_type),
+            Self::IsReadOnly { device } => words(&["blockdev", "--getro", device]),
+            Self::LoopAttach { file } => words(&["losetup", "--find", "--show", file]),
+            Self::LoopLock { file } => words(&["losetup", "-f", "--show", file]),
+            Self::LoopDetach { device } => words(&["losetup", "-d", device]),
+            Self::LoopFind { file } => {
+                words(&["losetup", "--noheadings", "--output", "NAME", "--associated", file])
+            }
+            Self::Other { argv } => argv.clone(),
+        }
+    }
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+fn mount(source: &str, target: &str, fs_type: &str, options: &[String]) -> Vec<String> {
+    let mut argv = words(&["mount"]);
+    if !fs_type.is_empty() {
+        argv.extend(words(&["-t", fs_type]));
+    }
+    if !options.is_empty() {
+        argv.extend(["-o".to_owned(), options.join(",")]);
+    }
+    if !source.is_empty() {
+        argv.push(source.to_owned());
+    }
+    argv.push(target.to_owned());
+    argv
+}
+
+fn grow(device: &str, mount_point: &str, fs_type: &str) -> Vec<String> {
+    match fs_type {
+        "xfs" => words(&["xfs_growfs", "-d", mount_point]),
+        "btrfs" => words(&["btrfs", "filesystem", "resize", "max", mount_point]),
+        _ => words(&["resize2fs", device]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(command: &Command, expected: &str) {
+        assert_eq!(command.argv().join(" "), expected);
+    }
+
+    #[test]
+    fn commands_read_as_a_kubelet_runs_them() {
+        let device = || "/dev/sdb".to_owned();
+        check(
+            &Command::Probe { device: device() },
+            "blkid -p -s TYPE -s PTTYPE -o export /dev/sdb",
+        );
+        let options = vec!["-F".to_owned(), "-m0".to_owned()];
+        let format = Command::Format { device: device(), fs_type: "ext4".into(), options };
+        check(&format, "mkfs.ext4 -F -m0 /dev/sdb");
+        check(&Command::Check { device: device() }, "fsck -a /dev/sdb");
+        let mount = Command::Mount {
+            source: device(),
+            target: "/mnt".into(),
+            fs_type: "ext4".into(),
+            options: vec!["ro".into(), "defaults".into()],
+        };
+        check(&mount, "mount -t ext4 -o ro,defaults /dev/sdb /mnt");
+        check(&Command::Unmount { target: "/mnt".into(), force: true }, "umount -f /mnt");
+        let grow = |fs_type: &str| Command::Grow {
+            device: device(),
+            mount_point: "/mnt".into(),
+            fs_type: fs_type.into(),
+        };
+        check(&grow("ext3"), "resize2fs /dev/sdb");
+        check(&grow("xfs"), "xfs_growfs -d /mnt");
+        check(&grow("btrfs"), "btrfs filesystem resize max /mnt");
+    }
+
+    #[test]
+    fn a_bind_is_two_mounts_and_keeps_the_flags_of_its_source() {
+        let [first, second] = Command::bind(
+            "/data",
+            "/target",
+            &["_netdev".into(), "ro".into()],
+            &["noatime".into(), "ro".into()],
+        );
+        check(&first, "mount -o bind,_netdev /data /target");
+        check(&second, "mount -o bind,remount,_netdev,ro,noatime /data /target");
+    }
+}

@@ -1,0 +1,111 @@
+//! The machine under a node, in the words of those who manage its volumes.
+//!
+//! A [`Host`] does two things: it runs [`Command`]s (probe, format, check,
+//! mount, unmount, …), each kept as a [`CommandRecord`] with argv, duration,
+//! exit code and output; and it answers [`FileRequest`]s. Paths are those of
+//! the node, `/var/lib/kubelet/...`, whatever lies underneath.
+//!
+//! - `Simulated`: everything in memory, with latency and faults by rule.
+//! - `Linux`: the real thing, in a mount namespace and root of its own.
+//!
+//! Both take a [`Command`] value, and its argv is made in one place, so the
+//! same scenario gives the same commands on both.
+//!
+//! A command that ran and failed is no [`HostError`]: it is a record whose
+//! [`Exit`] says so. Which exit means what is decided above, the same way for
+//! both hosts. Dropping a future gives up waiting; the host may still do it.
+
+pub mod command;
+pub mod error;
+pub mod files;
+pub mod mount_table;
+pub mod record;
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+
+pub use command::Command;
+pub use error::{FileFault, HostError};
+pub use files::{FileAnswer, FileKind, FileRequest, Files};
+pub use mount_table::{MountEntry, MountTable};
+pub use record::{CommandRecord, Exit, OnBehalf};
+
+use crate::plugins::layout::Layout;
+
+/// One node's machine. Cheap to share; every method may be called at any time
+/// from many tasks at once. Keeping operations on one volume apart is the
+/// caller's duty.
+pub trait Host: Send + Sync + fmt::Debug {
+    /// The node's name.
+    fn node(&self) -> &Arc<str>;
+
+    /// Where the kubelet of this node keeps things.
+    fn layout(&self) -> &Layout;
+
+    /// Runs a command to its end. `on_behalf` says which volume and pod the
+    /// record is shown with. Errors only if the command could not be run or
+    /// its end cannot be known: then it may have had its effect.
+    fn run(
+        &self,
+        on_behalf: &OnBehalf,
+        command: Command,
+    ) -> BoxFuture<'_, Result<CommandRecord, HostError>>;
+
+    /// Looks at or changes files. See [`Files`] for a method per request.
+    fn file(&self, request: FileRequest) -> BoxFuture<'_, Result<FileAnswer, HostError>>;
+
+    /// The mount table, oldest mount first.
+    fn mounts(&self) -> BoxFuture<'_, Result<MountTable, HostError>>;
+
+    /// The newest commands, oldest first, those still running included.
+    fn records(&self) -> Vec<CommandRecord>;
+
+    /// Rises when a command starts or ends.
+    fn changes(&self) -> watch::Receiver<u64>;
+}
+
+/// The hosts of all nodes of a cluster.
+pub trait Hosts: Send + Sync + fmt::Debug {
+    /// The machine under a node; `None` if this program has none for it.
+    fn host(&self, node: &str) -> Option<Arc<dyn Host>>;
+}
+
+/// Remote disks, as a cloud has them: made and deleted by anyone, attached to
+/// nodes, where each appears as a device. The same disk always holds the same
+/// bytes, whichever node it is attached to.
+pub trait Disks: Send + Sync + fmt::Debug {
+    /// Makes a blank disk; one of that id being there already is success.
+    fn create(&self, id: &str, bytes: u64) -> BoxFuture<'_, Result<(), HostError>>;
+
+    /// Deletes a disk; none being there is success. Refused while attached.
+    fn delete(&self, id: &str) -> BoxFuture<'_, Result<(), HostError>>;
+
+    /// Makes it larger; never smaller.
+    fn grow(&self, id: &str, bytes: u64) -> BoxFuture<'_, Result<(), HostError>>;
+
+    /// Attaches it and gives the device path on the node. Attached there
+    /// already: the same path. Does not ask whether the node is alive.
+    /// `shared` says whether other nodes may have it too; if not, and one has,
+    /// the error is [`HostError::AttachedElsewhere`].
+    fn attach(
+        &self,
+        on_behalf: &OnBehalf,
+        id: &str,
+        node: &str,
+        shared: bool,
+    ) -> BoxFuture<'_, Result<String, HostError>>;
+
+    /// Detaches it; not being attached is success.
+    fn detach(
+        &self,
+        on_behalf: &OnBehalf,
+        id: &str,
+        node: &str,
+    ) -> BoxFuture<'_, Result<(), HostError>>;
+
+    /// The nodes it is attached to, with their device paths.
+    fn attached_to(&self, id: &str) -> BoxFuture<'_, Result<Vec<(String, String)>, HostError>>;
+}
