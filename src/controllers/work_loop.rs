@@ -112,7 +112,7 @@ pub async fn run(
             Some(objects) = work.operations.next() => work.enqueue(objects),
             Some(object) = work.pauses.next() => work.enqueue([object]),
             () = &mut resync => {
-                work.enqueue(work.reconciler.everything());
+                work.begin_round();
                 resync = next_resync();
             }
         }
@@ -134,6 +134,9 @@ struct WorkLoop {
     /// Invariant: `queued` names exactly what is in `queue`.
     queue: VecDeque<ObjectRef>,
     queued: HashSet<ObjectRef>,
+    /// What the resync is still to look at: whenever the queue is empty, so
+    /// that a change never waits behind 100,000 objects that have none.
+    round: VecDeque<ObjectRef>,
     /// Objects that wait until another, or their own pass, is let go.
     parked: HashMap<ObjectRef, Vec<ObjectRef>>,
     failures: HashMap<ObjectRef, u32>,
@@ -156,6 +159,7 @@ impl WorkLoop {
             parallel,
             queue: VecDeque::new(),
             queued: HashSet::new(),
+            round: VecDeque::new(),
             parked: HashMap::new(),
             failures: HashMap::new(),
             passes: FuturesUnordered::new(),
@@ -184,9 +188,8 @@ impl WorkLoop {
             self.enqueue(parked.into_iter().flatten());
         }
         while self.passes.len() < self.parallel
-            && let Some(object) = self.queue.pop_front()
+            && let Some(object) = self.next()
         {
-            self.queued.remove(&object);
             let Some(hold) = self.reconciler.holds().try_hold(&object, &object) else {
                 self.park(object.clone(), object);
                 continue;
@@ -196,6 +199,21 @@ impl WorkLoop {
                 let pass = pass.catch_unwind().await;
                 (object, pass.unwrap_or_else(|panic| failed(&*panic)), hold)
             }));
+        }
+    }
+
+    fn next(&mut self) -> Option<ObjectRef> {
+        if let Some(object) = self.queue.pop_front() {
+            self.queued.remove(&object);
+            return Some(object);
+        }
+        self.round.pop_front()
+    }
+
+    /// Looks at everything again, unless that is still going on.
+    fn begin_round(&mut self) {
+        if self.round.is_empty() {
+            self.round = self.reconciler.everything().into();
         }
     }
 
@@ -250,7 +268,7 @@ impl WorkLoop {
 
     fn report(&self) {
         self.health.change(|figures| {
-            figures.queued = self.queue.len();
+            figures.queued = self.queue.len() + self.round.len();
             figures.in_flight = self.passes.len();
             figures.operations = self.operations.len();
             figures.paused = self.pauses.len();
