@@ -53,11 +53,13 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Request, Response};
+use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use tower::{BoxError, Service, ServiceExt};
 
 use crate::cluster::Base;
 use crate::cluster::embedded::expiry::Expiry;
+use crate::cluster::embedded::query::Query;
 use crate::cluster::embedded::registry::{Registry, stored_kind};
 use crate::cluster::embedded::store::history::Commit;
 use crate::cluster::embedded::store::{CommitLog, Store, Volatile};
@@ -132,11 +134,21 @@ impl Embedded {
 
     /// The cluster as the write path takes it. To be called inside a runtime.
     pub fn base(&self) -> Base {
-        // kube's answer body can only be made by a client of its own.
+        // kube's body of a stream can only be made by a client of its own; a
+        // whole answer needs no such detour, which takes two tasks to wake.
         let client = kube::Client::new(self.clone(), "default");
+        let embedded = self.clone();
         tower::service_fn(move |request: Request<kube::client::Body>| {
-            let client = client.clone();
-            async move { client.send(request).await.map_err(BoxError::from) }
+            let (client, mut embedded) = (client.clone(), embedded.clone());
+            async move {
+                if Query::parse(request.uri().query().unwrap_or_default()).flag("watch") {
+                    return client.send(request).await.map_err(BoxError::from);
+                }
+                let response = embedded.call(request).await?;
+                let (parts, body) = response.into_parts();
+                let body = body.collect().await?.to_bytes();
+                Ok(Response::from_parts(parts, kube::client::Body::from(body)))
+            }
         })
         .boxed_clone()
     }

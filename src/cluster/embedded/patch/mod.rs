@@ -49,20 +49,18 @@ impl Patch {
     }
 
     /// What the patch makes of an object.
-    pub fn apply(&self, object: &Value) -> Result<Value, ApiError> {
+    pub fn apply(&self, mut object: Value) -> Result<Value, ApiError> {
         match self {
             Self::Json(operations) => {
-                let mut patched = object.clone();
                 // The original does not say which operation failed.
-                json::apply(&mut patched, operations).map_err(|_| rejected())?;
-                Ok(patched)
+                json::apply(&mut object, operations).map_err(|_| rejected())?;
+                Ok(object)
             }
             Self::Merge(patch) => {
-                let mut patched = object.clone();
-                merge::apply(&mut patched, patch);
-                Ok(patched)
+                merge::apply(&mut object, patch);
+                Ok(object)
             }
-            Self::Strategic(patch) => strategic::apply(object, patch).map_err(bad_request),
+            Self::Strategic(patch) => strategic::apply(&object, patch).map_err(bad_request),
         }
     }
 }

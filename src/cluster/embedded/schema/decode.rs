@@ -115,6 +115,9 @@ fn walk(
 
 /// `kind` and `apiVersion` lead, also where the body had neither.
 fn order_type_first(mut fields: Map<String, Value>) -> Value {
+    if fields.keys().take(2).eq(["kind", "apiVersion"]) {
+        return fields.into();
+    }
     let mut ordered = Map::new();
     for key in ["kind", "apiVersion"] {
         if let Some((key, value)) = fields.shift_remove_entry(key) {

@@ -13,6 +13,7 @@
 //! objects are equal if their normal forms are.
 
 mod decode;
+mod is_normal;
 mod normal_form;
 mod table;
 #[cfg(test)]

@@ -4,15 +4,22 @@ use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimeParser;
 use serde_json::{Map, Value, json};
 
+use super::is_normal::are_normal;
 use super::table::{Field, ObjectType, Presence, Type, object_type, root};
 use crate::model::kind::Kind;
 use crate::model::quantity::Quantity;
+
+/// How times are written.
+pub(super) const TIME: &str = "%Y-%m-%dT%H:%M:%SZ";
+pub(super) const MICRO_TIME: &str = "%Y-%m-%dT%H:%M:%S.%6fZ";
 
 /// Brings an object that was made or changed in here into normal form. What
 /// does not fit its type, which decoding would have refused, stays as it is.
 pub fn normalise(kind: &Kind, object: &mut Value) {
     let Some(of) = root(kind) else { return };
-    if let Value::Object(map) = object {
+    if let Value::Object(map) = object
+        && !are_normal(map, of)
+    {
         let mut walk = Walk::lenient();
         *object = walk.fields(std::mem::take(map), of).unwrap_or_default().into();
     }
@@ -51,6 +58,9 @@ impl Walk {
         given: Map<String, Value>,
         of: &ObjectType,
     ) -> Result<Map<String, Value>, Refusal> {
+        if are_normal(&given, of) {
+            return Ok(given);
+        }
         let mut slots: Vec<Option<Value>> = Vec::new();
         slots.resize_with(of.fields.len(), || None);
         for (name, value) in given {
@@ -156,10 +166,10 @@ impl Walk {
                 return self.checked(value, quantity);
             }
             (Type::Time, value @ Value::String(_)) => {
-                return self.checked(value, |value| time(value, "%Y-%m-%dT%H:%M:%SZ"));
+                return self.checked(value, |value| time(value, TIME));
             }
             (Type::MicroTime, value @ Value::String(_)) => {
-                return self.checked(value, |value| time(value, "%Y-%m-%dT%H:%M:%S.%6fZ"));
+                return self.checked(value, |value| time(value, MICRO_TIME));
             }
             (Type::Bytes, value @ Value::String(_)) => return self.checked(value, bytes),
             (_, value) => Err(value),
@@ -299,7 +309,7 @@ fn zero(of: &Type) -> Value {
     }
 }
 
-fn quantity(value: &Value) -> Result<Value, Refusal> {
+pub(super) fn quantity(value: &Value) -> Result<Value, Refusal> {
     let text = match value {
         Value::String(text) => text.trim().to_owned(),
         other => other.to_string(),
@@ -308,7 +318,7 @@ fn quantity(value: &Value) -> Result<Value, Refusal> {
     Ok(parsed.to_string().into())
 }
 
-fn time(value: &Value, form: &str) -> Result<Value, Refusal> {
+pub(super) fn time(value: &Value, form: &str) -> Result<Value, Refusal> {
     const PARSER: DateTimeParser = DateTimeParser::new();
     let text = value.as_str().unwrap_or_default();
     let moment: Timestamp = PARSER.parse_timestamp(text).map_err(|_| {
@@ -320,7 +330,7 @@ fn time(value: &Value, form: &str) -> Result<Value, Refusal> {
     Ok(moment.strftime(form).to_string().into())
 }
 
-fn bytes(value: &Value) -> Result<Value, Refusal> {
+pub(super) fn bytes(value: &Value) -> Result<Value, Refusal> {
     use base64::Engine as _;
     let text: String = value.as_str().unwrap_or_default().split_whitespace().collect();
     match base64::engine::general_purpose::STANDARD.decode(&text) {

@@ -196,7 +196,7 @@ impl Store {
             return Err(Compacted { oldest: state.compacted });
         }
         let log = &state.tables[table.0].log;
-        let first = log.partition_point(|commit| commit.revision <= after);
+        let first = first_after(log, after);
         let commits: Vec<_> = log.range(first..).take(limit).cloned().collect();
         let up_to = match commits.last() {
             Some(last) if commits.len() == limit => last.revision,
@@ -270,6 +270,28 @@ impl Store {
     fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The place of the first commit after a revision. Sought from the end, where
+/// nearly every watch is: halving all of history touched a dozen commits that
+/// nothing else had in the processor's cache.
+fn first_after(log: &VecDeque<Arc<Commit>>, after: u64) -> usize {
+    let (mut low, mut high) = (log.len(), log.len());
+    let mut step = 1;
+    while low > 0 && log[low - 1].revision > after {
+        high = low - 1;
+        low = high.saturating_sub(step);
+        step *= 2;
+    }
+    while low < high {
+        let middle = low.midpoint(high);
+        if log[middle].revision > after {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    low
 }
 
 impl State {

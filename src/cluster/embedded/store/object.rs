@@ -1,9 +1,11 @@
 //! A stored object: its encoded JSON and the little that is indexed beside it.
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::cluster::embedded::kind::SelectableField;
@@ -93,14 +95,43 @@ impl Stored {
 
 /// Decodes what this module encoded, with a kind put before it.
 fn with_type(kind: &str, api_version: &str, json: &[u8]) -> Value {
-    let mut object = Map::new();
-    object.insert("kind".into(), kind.into());
-    object.insert("apiVersion".into(), api_version.into());
+    let mut decoder = serde_json::Deserializer::from_slice(json);
     // What the store encoded, it can decode.
-    if let Ok(Value::Object(fields)) = serde_json::from_slice(json) {
-        object.extend(fields);
+    let fields = WithType { kind, api_version }.deserialize(&mut decoder);
+    fields.unwrap_or_default().into()
+}
+
+/// Reads an object's fields behind its kind and version, which saves building
+/// the map twice.
+struct WithType<'a> {
+    kind: &'a str,
+    api_version: &'a str,
+}
+
+impl<'de> DeserializeSeed<'de> for WithType<'_> {
+    type Value = Map<String, Value>;
+
+    fn deserialize<D: Deserializer<'de>>(self, decoder: D) -> Result<Self::Value, D::Error> {
+        decoder.deserialize_map(self)
     }
-    Value::Object(object)
+}
+
+impl<'de> Visitor<'de> for WithType<'_> {
+    type Value = Map<String, Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut given: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Map::with_capacity(8);
+        fields.insert("kind".to_owned(), self.kind.into());
+        fields.insert("apiVersion".to_owned(), self.api_version.into());
+        while let Some((name, value)) = given.next_entry()? {
+            fields.insert(name, value);
+        }
+        Ok(fields)
+    }
 }
 
 fn splice(json: &[u8], at: &Range<usize>, version: u64) -> Bytes {

@@ -115,3 +115,24 @@ fn a_commit_that_cannot_be_logged_does_not_happen() {
     assert_eq!(store.revision(), 0);
     assert!(names(&store, None, None).is_empty());
 }
+
+#[test]
+fn a_tail_from_any_revision_begins_with_the_next_commit() {
+    let store = store(usize::MAX);
+    for text in 0..40 {
+        // Every third commit is of another table's kind: this one has gaps.
+        put(&store, "a", Some(&text.to_string()));
+        if text % 3 == 0 {
+            let mut other = change(&store, &Key::cluster(text.to_string()), None, Some(""));
+            other.table = store.table(PERSISTENT_VOLUME).expect("a table");
+            store.commit(other).expect("a commit");
+        }
+    }
+    let table = store.table(CONFIG_MAP).expect("a table");
+    let all = store.tail(table, 0, usize::MAX).expect("all of history").commits;
+    for after in 0..=store.revision() {
+        let found = store.tail(table, after, usize::MAX).expect("a tail").commits;
+        let expected = all.iter().map(|commit| commit.revision).filter(|r| *r > after);
+        assert!(found.iter().map(|commit| commit.revision).eq(expected), "after {after}");
+    }
+}

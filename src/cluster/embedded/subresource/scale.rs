@@ -37,7 +37,7 @@ impl Embedded {
     /// Answers a PATCH: of the Scale, not of the object behind it.
     pub(super) fn patch_scale(&self, call: &Call) -> Result<Reply, ApiError> {
         let patch = Patch::parse(&call.content_type, &call.body)?;
-        self.set_scale(call, |held| patch.apply(held))
+        self.set_scale(call, |held| patch.apply(held.clone()))
     }
 
     fn set_scale(
@@ -54,13 +54,14 @@ impl Embedded {
                 .store()
                 .get(served.table, &call.key())
                 .ok_or_else(|| not_found(served.names(), call.name()))?;
-            let mut object = served.stored_object(&held);
-            let scale = wanted(&scale_of(&object))?;
+            let old = served.stored_object(&held);
+            let scale = wanted(&scale_of(&old))?;
             check_version(call, &scale, &held)?;
             let replicas = replicas(call, &scale)?;
+            let mut object = old.clone();
             object["spec"]["replicas"] = replicas.into();
             let mut warnings = Vec::new();
-            match self.update(&object_call, options, object, &held, &mut warnings)? {
+            match self.update(&object_call, options, object, &held, &old, &mut warnings)? {
                 Updated::Done(Outcome::Stored(stored)) => {
                     return Ok(Reply::value(200, &scale_of(&served.stored_object(&stored))));
                 }

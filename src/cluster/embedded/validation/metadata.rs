@@ -69,9 +69,10 @@ fn update_once(object: &Value, old: &Value, errors: &mut FieldErrors) {
         "deletionTimestamp",
         "deletionGracePeriodSeconds",
     ] {
-        let pointer = format!("/metadata/{field}");
-        let path = format!("metadata.{field}");
-        immutable(&path, object.pointer(&pointer), old.pointer(&pointer), errors);
+        let (new, old) = (&object["metadata"][field], &old["metadata"][field]);
+        if new != old {
+            immutable(&format!("metadata.{field}"), Some(new), Some(old), errors);
+        }
     }
     maps(object, errors);
     owners(object, errors);

@@ -98,9 +98,14 @@ pub fn carry_over(object: &mut Value, old: &Value, errors: &mut FieldErrors) {
     let metadata = metadata(object);
     for field in SYSTEM {
         match &old["metadata"][*field] {
-            Value::Null => metadata.shift_remove(*field),
-            kept => metadata.insert((*field).into(), kept.clone()),
-        };
+            Value::Null => {
+                metadata.shift_remove(*field);
+            }
+            kept if metadata.get(*field) == Some(kept) => {}
+            kept => {
+                metadata.insert((*field).into(), kept.clone());
+            }
+        }
     }
 }
 

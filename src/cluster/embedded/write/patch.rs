@@ -29,19 +29,24 @@ impl Embedded {
                 .store()
                 .get(served.table, &call.key())
                 .ok_or_else(|| not_found(names, call.name()))?;
-            let patched = patch.apply(&served.object(&held))?;
-            let decoded = schema::decode_value(names, patched.clone(), options.validation)
-                .map_err(|why| undecodable(&patched, &why))?;
+            let old = served.stored_object(&held);
+            let apply = || patch.apply(served.shown(old.clone()));
+            let patched = apply()?;
+            let said = (patched["kind"].clone(), patched["apiVersion"].clone());
+            let decoded = match schema::decode_value(names, patched, options.validation) {
+                Ok(decoded) => decoded,
+                Err(why) => return Err(undecodable(&apply()?, &why)),
+            };
             let mut object = decoded.object;
             let mut warnings = decoded.warnings;
-            check_unmoved(call, &patched, &mut object)?;
+            check_unmoved(call, &said, &mut object)?;
             self.check_identity(call, &object, &held)?;
             let asked = text(&object, "resourceVersion");
             if !asked.is_empty() && asked != held.version.to_string() {
                 return Err(stale(names, call.name()));
             }
             if let Updated::Done(outcome) =
-                self.update(call, options, object, &held, &mut warnings)?
+                self.update(call, options, object, &held, &old, &mut warnings)?
             {
                 return Ok(self.written(200, call, &outcome).with_warnings(warnings));
             }
@@ -51,13 +56,18 @@ impl Embedded {
     }
 }
 
-/// The patched object must still be the one at the path.
-fn check_unmoved(call: &Call, patched: &Value, object: &mut Value) -> Result<(), ApiError> {
+/// The patched object must still be the one at the path; `said` is the kind and
+/// version that the patch left it.
+fn check_unmoved(
+    call: &Call,
+    (kind, api_version): &(Value, Value),
+    object: &mut Value,
+) -> Result<(), ApiError> {
     let names = call.served().names();
-    if patched["kind"] != names.kind || patched["apiVersion"] != names.api_version() {
+    if *kind != names.kind || *api_version != names.api_version() {
         return Err(bad_request(format!(
             "the API version in the data ({}) does not match the expected API version ({})",
-            patched["apiVersion"].as_str().unwrap_or_default(),
+            api_version.as_str().unwrap_or_default(),
             names.api_version()
         )));
     }

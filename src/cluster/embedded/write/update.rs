@@ -52,7 +52,8 @@ impl Embedded {
             if !asked.is_empty() && asked != held.version.to_string() {
                 return Err(stale(names, call.name()));
             }
-            let updated = self.update(call, options, object.clone(), &held, &mut warnings)?;
+            let old = served.stored_object(&held);
+            let updated = self.update(call, options, object.clone(), &held, &old, &mut warnings)?;
             match updated {
                 Updated::Done(outcome) => {
                     return Ok(self.written(200, call, &outcome).with_warnings(warnings));
@@ -79,14 +80,15 @@ impl Embedded {
         Err(other_uid(call.served().names(), namespace, call.name(), asked, &held.uid))
     }
 
-    /// Brings the stored object to the wanted one, given in the endpoint's
-    /// shape.
+    /// Brings the stored object, `held` and decoded as `old`, to the wanted
+    /// one, given in the endpoint's shape.
     pub(in crate::cluster::embedded) fn update(
         &self,
         call: &Call,
         options: WriteOptions,
         mut object: Value,
         held: &Arc<Stored>,
+        old: &Value,
         warnings: &mut Vec<String>,
     ) -> Result<Updated, ApiError> {
         let served = call.served();
@@ -94,17 +96,16 @@ impl Embedded {
             (shape.to_stored)(&mut object);
         }
         let asked_version = text(&object, "resourceVersion").to_owned();
-        let old = served.stored_object(held);
         let mut errors = FieldErrors::default();
-        metadata::carry_over(&mut object, &old, &mut errors);
+        metadata::carry_over(&mut object, old, &mut errors);
         let repeated = metadata::drop_repeated_owners(&mut object);
         (served.row.default)(&mut object);
         if call.subresource().is_none() {
-            (served.row.admit)(&mut object, Some(&old), self)?;
+            (served.row.admit)(&mut object, Some(old), self)?;
         }
-        (served.row.prepare)(&mut object, Some(&old), call.subresource(), self.now());
+        (served.row.prepare)(&mut object, Some(old), call.subresource(), self.now());
         schema::normalise(stored_kind(served.row), &mut object);
-        (served.row.validate_update)(&object, &old, call.subresource(), &mut errors);
+        (served.row.validate_update)(&object, old, call.subresource(), &mut errors);
         refuse_invalid(call, call.name(), errors)?;
         if served.row.traits.generation && object.get("spec") != old.get("spec") {
             metadata::raise_generation(&mut object);
@@ -121,7 +122,7 @@ impl Embedded {
         }
         let version =
             if asked_version.is_empty() { held.version.to_string() } else { asked_version };
-        self.commit_update(call, options, object, &old, held, version)
+        self.commit_update(call, options, object, old, held, version)
     }
 
     fn commit_update(
