@@ -13,9 +13,11 @@
 mod api;
 mod binds;
 mod cluster;
+mod frames;
 mod load;
 mod measure;
 mod memory;
+mod start;
 
 use clap::{Parser, Subcommand};
 use serde_json::Value;
@@ -64,6 +66,16 @@ enum What {
         #[arg(long, value_enum, default_value = "process")]
         over: Over,
     },
+    /// Time and bytes of a frame
+    OneFrames {
+        #[arg(long)]
+        claims: usize,
+    },
+    /// From start to the first frame of the program built beside this one
+    OneStart {
+        #[arg(long, default_value_t = 20)]
+        starts: usize,
+    },
     /// Memory of the mirror
     OneMemory {
         #[arg(long, default_value_t = 100_000)]
@@ -79,6 +91,8 @@ fn main() {
         What::OneFanOut { watchers, writes, over } => {
             println!("{}", block_on(api::fan_out(over, watchers, writes)));
         }
+        What::OneFrames { claims } => println!("{}", frames::run(claims)),
+        What::OneStart { starts } => println!("{}", start::run(starts)),
         What::OneMemory { pairs } => println!("{}", memory::mirror(pairs)),
     }
 }

@@ -58,7 +58,8 @@ pub fn mirror(pairs: usize) -> Value {
     })
 }
 
-fn bound_volume(n: usize) -> Value {
+/// Volume number `n`, bound to the claim of that number.
+pub fn bound_volume(n: usize) -> Value {
     let mut volume = load::volume(n);
     metadata(&mut volume, uid(n, 0), 2 * n + 1, "kubernetes.io/pv-protection");
     volume["metadata"]["annotations"] = json!({"pv.kubernetes.io/bound-by-controller": "yes"});
@@ -71,7 +72,8 @@ fn bound_volume(n: usize) -> Value {
     volume
 }
 
-fn bound_claim(n: usize) -> Value {
+/// Claim number `n`, bound.
+pub fn bound_claim(n: usize) -> Value {
     let mut claim = load::claim(n);
     metadata(&mut claim, uid(n, 1), 2 * n + 2, "kubernetes.io/pvc-protection");
     claim["metadata"]["annotations"] = json!({
