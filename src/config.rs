@@ -17,7 +17,6 @@ use crate::failure::Failure;
 struct FileConfig {
     theme: Option<String>,
     ascii: Option<bool>,
-    animation: Option<bool>,
     log_level: Option<String>,
     log_bytes_max: Option<u64>,
     demo: DemoFile,
@@ -78,7 +77,6 @@ pub struct ContextConfig {
 pub struct Config {
     pub theme: Setting<String>,
     pub ascii: Setting<bool>,
-    pub animation: Setting<bool>,
     pub log_level: Setting<String>,
     pub log_bytes_max: Setting<u64>,
     pub demo_scenario: Setting<String>,
@@ -141,7 +139,6 @@ impl Config {
             } else {
                 filed(file.ascii, &from_file, false)
             },
-            animation: filed(file.animation, &from_file, true),
             log_level: flagged("--log-level", "PVDECK_LOG_LEVEL", &options.log_level)
                 .unwrap_or_else(|| filed(file.log_level, &from_file, "info".into())),
             log_bytes_max: filed(file.log_bytes_max, &from_file, 4 << 20),
@@ -180,13 +177,6 @@ impl Config {
             "Draw with ASCII characters only.",
             self.ascii.value.to_string(),
             &self.ascii.source,
-        );
-        line(
-            "",
-            "animation",
-            "Let busy signs move, at most four times a second.",
-            self.animation.value.to_string(),
-            &self.animation.source,
         );
         line(
             "",
