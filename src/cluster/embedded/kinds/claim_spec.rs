@@ -50,10 +50,13 @@ fn name(spec: &Value, field: &str, path: &str, errors: &mut FieldErrors) {
 }
 
 fn data_sources(spec: &Value, path: &str, old: Option<&Value>, errors: &mut FieldErrors) {
+    // A stored group of either field lets any group pass.
+    let had_group = old.is_some_and(|old| {
+        is_set(old, "/dataSource/apiGroup") || is_set(old, "/dataSourceRef/apiGroup")
+    });
     for field in ["dataSource", "dataSourceRef"] {
         let Some(source) = spec.get(field).filter(|source| !source.is_null()) else { continue };
         let path = format!("{path}.{field}");
-        let had_group = old.is_some_and(|old| is_set(old, &format!("/{field}/apiGroup")));
         data_source(source, &path, had_group, errors);
         let namespace = text(source, "/namespace");
         if field == "dataSourceRef" && !namespace.is_empty() {
@@ -220,16 +223,17 @@ pub fn validate_status(claim: &Value, errors: &mut FieldErrors) {
         not_negative(value, format!("status.capacity[{resource}]"), errors);
     }
     for (resource, value) in super::json::entries(claim, "/status/allocatedResourceStatuses") {
-        let path = format!("status.allocatedResourceStatuses[{resource}]");
-        resizable(resource, &path, errors);
+        const PATH: &str = "status.allocatedResourceStatuses";
+        resizable(resource, PATH, errors);
         if !value.as_str().is_some_and(|state| STATES.contains(&state)) {
-            errors.not_supported(path, resource.as_str(), STATES);
+            // The value shown is the key, as the server has it.
+            errors.not_supported(PATH, resource.as_str(), STATES);
         }
     }
     for (resource, value) in super::json::entries(claim, "/status/allocatedResources") {
-        let path = format!("status.allocatedResources[{resource}]");
-        resizable(resource, &path, errors);
-        not_negative(value, path, errors);
+        if resizable(resource, "status.allocatedResources", errors) {
+            not_negative(value, format!("status.allocatedResources[{resource}]"), errors);
+        }
     }
 }
 
@@ -242,15 +246,20 @@ fn not_negative(value: &Value, path: String, errors: &mut FieldErrors) {
     }
 }
 
-/// A resource of Kubernetes' own that can be resized is `storage`.
-fn resizable(resource: &str, path: &str, errors: &mut FieldErrors) {
-    for wrong in names::qualified(resource) {
+/// A resource of Kubernetes' own that can be resized is `storage`. Whether
+/// this one can be.
+fn resizable(resource: &str, path: &str, errors: &mut FieldErrors) -> bool {
+    let wrong = names::qualified(resource);
+    let native = !resource.contains('/') || resource.starts_with("kubernetes.io/");
+    let unknown = wrong.is_empty() && native && resource != "storage";
+    let right = wrong.is_empty() && !unknown;
+    for wrong in wrong {
         errors.invalid(path, resource, wrong);
     }
-    let native = !resource.contains('/') || resource.starts_with("kubernetes.io/");
-    if native && resource != "storage" {
+    if unknown {
         errors.not_supported(path, resource, &["storage"]);
     }
+    right
 }
 
 /// Warnings about amounts that are no whole number of bytes.

@@ -5,9 +5,8 @@ use serde_json::{Value, json};
 
 use super::json::{child, fill, integer, is_set, is_true, list, text};
 use super::table::{AGE, NAME, age, column, name, or, typed};
-use super::volume_source::driver_name;
 use crate::cluster::embedded::kind::{Column, ServedKind, Traits};
-use crate::cluster::embedded::status::FieldErrors;
+use crate::cluster::embedded::status::{FieldErrorKind, FieldErrors};
 use crate::cluster::embedded::validation::{duplicate, immutable, metadata, names};
 use crate::model::kind;
 
@@ -87,7 +86,6 @@ fn prepare(object: &mut Value, old: Option<&Value>, _: Option<&str>, _: Timestam
 
 fn validate(object: &Value, errors: &mut FieldErrors) {
     metadata::validate(object, kind::CSI_DRIVER, names::subdomain, errors);
-    driver_name(text(object, "/metadata/name"), "metadata.name", errors);
     for flag in ["attachRequired", "podInfoOnMount", "storageCapacity"] {
         if !is_set(object, &format!("/spec/{flag}")) {
             errors.required(format!("spec.{flag}"), "");
@@ -101,8 +99,10 @@ fn validate(object: &Value, errors: &mut FieldErrors) {
     token_requests(object, errors);
     for mode in list(object, "/spec/volumeLifecycleModes") {
         if !matches!(mode.as_str(), Some("Persistent" | "Ephemeral")) {
-            let supported = &["Ephemeral", "Persistent"];
-            errors.not_supported("spec.volumeLifecycleModes", mode.clone(), supported);
+            // Not sorted, as elsewhere.
+            let detail = "supported values: \"Persistent\", \"Ephemeral\"";
+            let kind = FieldErrorKind::NotSupported;
+            errors.push("spec.volumeLifecycleModes", kind, mode.clone(), detail);
         }
     }
     let period = object.pointer("/spec/nodeAllocatableUpdatePeriodSeconds").and_then(Value::as_i64);

@@ -8,7 +8,7 @@ use super::table::{AGE, NAME, age, name, typed};
 use super::volume_source::driver_name;
 use crate::cluster::embedded::kind::{Column, ServedKind, Traits};
 use crate::cluster::embedded::status::FieldErrors;
-use crate::cluster::embedded::validation::{IMMUTABLE, duplicate, metadata, names};
+use crate::cluster::embedded::validation::{IMMUTABLE, diff, duplicate, metadata, names};
 use crate::model::kind;
 
 /// CSINodes as they are served.
@@ -59,24 +59,27 @@ fn validate(object: &Value, errors: &mut FieldErrors) {
             let detail = "must be greater than or equal to 0";
             errors.invalid(format!("{path}.allocatable.count"), count, detail);
         }
-        topology_keys(driver, &path, errors);
         if seen.contains(&own_name) {
             duplicate(format!("{path}.name"), own_name, errors);
         }
         seen.push(own_name);
+        topology_keys(driver, &path, errors);
     }
 }
 
+/// The errors stand at the driver, as a real server has them.
 fn topology_keys(driver: &Value, path: &str, errors: &mut FieldErrors) {
     let mut seen = Vec::new();
     for key in list(driver, "/topologyKeys").iter().filter_map(Value::as_str) {
-        let path = format!("{path}.topologyKeys");
+        if key.is_empty() {
+            errors.required(path, key);
+        }
         if seen.contains(&key) {
-            duplicate(path.as_str(), key, errors);
+            duplicate(path, key, errors);
         }
         seen.push(key);
         for wrong in names::qualified(key) {
-            errors.invalid(path.as_str(), key, wrong);
+            errors.invalid(path, key, wrong);
         }
     }
 }
@@ -94,7 +97,9 @@ fn validate_update(object: &Value, old: &Value, _: Option<&str>, errors: &mut Fi
         let mut all = list(object, "/spec/drivers").iter();
         let Some(after) = all.find(|d| text(d, "/name") == text(before, "/name")) else { continue };
         if without_limit(before) != without_limit(after) {
-            errors.invalid("spec.drivers", after.clone(), IMMUTABLE);
+            let after = without_limit(after);
+            let shown = diff::internal_form(&after, "storage.v1.CSINodeDriver");
+            errors.invalid("spec.drivers", shown, IMMUTABLE);
         }
     }
 }

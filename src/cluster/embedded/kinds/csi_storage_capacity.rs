@@ -46,17 +46,14 @@ fn validate(object: &Value, errors: &mut FieldErrors) {
     for wrong in names::subdomain(class) {
         errors.invalid("storageClassName", class, wrong);
     }
-    for field in ["capacity", "maximumVolumeSize"] {
-        let amount = text(object, &format!("/{field}"));
-        if Quantity::parse(amount).is_ok_and(Quantity::is_negative) {
-            errors.invalid(field, amount, "must be greater than or equal to 0");
-        }
+    let amount = text(object, "/capacity");
+    if Quantity::parse(amount).is_ok_and(Quantity::is_negative) {
+        errors.invalid("capacity", amount, "must be greater than or equal to 0");
     }
 }
 
 fn validate_update(object: &Value, old: &Value, _: Option<&str>, errors: &mut FieldErrors) {
     metadata::validate_update(object, old, errors);
-    validate(object, errors);
     for field in ["nodeTopology", "storageClassName"] {
         immutable(field, object.get(field), old.get(field), errors);
     }

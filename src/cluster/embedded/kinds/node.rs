@@ -7,7 +7,7 @@ use super::json::{child, entries, fill, is_true, list, text};
 use super::table::{AGE, NAME, age, column, name, or, wide};
 use crate::cluster::embedded::kind::{AdmissionView, Column, SelectableField, ServedKind};
 use crate::cluster::embedded::status::{ApiError, FieldErrors};
-use crate::cluster::embedded::validation::{duplicate, metadata, names};
+use crate::cluster::embedded::validation::{diff, duplicate, metadata, names};
 use crate::model::kind;
 
 /// Nodes as they are served.
@@ -159,7 +159,7 @@ fn taints(node: &Value, errors: &mut FieldErrors) {
             errors.not_supported(format!("{path}.effect"), effect, EFFECTS);
         }
         if seen.contains(&(key, effect)) {
-            duplicate(path, taint.clone(), errors);
+            duplicate(path, diff::internal_form(taint, "core.v1.Taint"), errors);
         }
         seen.push((key, effect));
     }
@@ -201,7 +201,8 @@ mod tests {
             &[
                 (
                     json!({"spec": {"taints": [taint("NoSchedule"), taint("NoSchedule")]}}),
-                    &["spec.taints[1]: Duplicate value: {\"key\":\"a\",\"effect\":\"NoSchedule\"}"],
+                    &["spec.taints[1]: Duplicate value: {\"Key\":\"a\",\"Value\":\"\",\
+                       \"Effect\":\"NoSchedule\",\"TimeAdded\":null}"],
                 ),
                 (
                     json!({"spec": {"taints": [taint("Never")]}}),

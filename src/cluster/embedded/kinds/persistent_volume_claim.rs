@@ -477,11 +477,12 @@ mod tests {
         validate_update(&claim, &claim.clone(), Some("status"), &mut errors);
         let texts: Vec<_> = errors.0.iter().map(ToString::to_string).collect();
         assert_eq!(texts.len(), 2, "{texts:?}");
-        assert!(texts[0].starts_with(
-            "status.allocatedResourceStatuses[storage]: Unsupported value: \"storage\""
-        ));
+        assert!(
+            texts[0]
+                .starts_with("status.allocatedResourceStatuses: Unsupported value: \"storage\"")
+        );
         assert!(texts[1].starts_with(
-            "status.allocatedResourceStatuses[cpu]: Unsupported value: \"cpu\": supported values: \"storage\""
+            "status.allocatedResourceStatuses: Unsupported value: \"cpu\": supported values: \"storage\""
         ));
     }
 }

@@ -10,7 +10,7 @@ use super::volume_source::driver_name;
 use super::{persistent_volume, volume_spec};
 use crate::cluster::embedded::kind::{Column, ServedKind, Traits};
 use crate::cluster::embedded::status::FieldErrors;
-use crate::cluster::embedded::validation::{immutable, metadata, names, too_long};
+use crate::cluster::embedded::validation::{IMMUTABLE, diff, metadata, names, too_long};
 use crate::model::kind;
 
 /// VolumeAttachments as they are served.
@@ -87,7 +87,21 @@ fn prepare(object: &mut Value, old: Option<&Value>, subresource: Option<&str>, _
 
 fn validate(object: &Value, errors: &mut FieldErrors) {
     metadata::validate(object, kind::VOLUME_ATTACHMENT, names::subdomain, errors);
+    validate_either(object, errors);
     driver_name(text(object, "/spec/attacher"), "spec.attacher", errors);
+    let volume = object.pointer("/spec/source/persistentVolumeName").and_then(Value::as_str);
+    if let Some(name) = volume {
+        for wrong in names::subdomain(name) {
+            errors.invalid("spec.source.persistentVolumeName", name, wrong);
+        }
+    }
+}
+
+/// The rules for new and changed attachments alike.
+fn validate_either(object: &Value, errors: &mut FieldErrors) {
+    if text(object, "/spec/attacher").is_empty() {
+        errors.required("spec.attacher", "");
+    }
     source(object, errors);
     let node = text(object, "/spec/nodeName");
     for wrong in names::subdomain(node) {
@@ -108,11 +122,7 @@ fn source(attachment: &Value, errors: &mut FieldErrors) {
             format!("{PATH}.persistentVolumeName"),
             "must specify non empty persistentVolumeName",
         ),
-        (None, Some(name)) => {
-            for wrong in names::subdomain(name) {
-                errors.invalid(format!("{PATH}.persistentVolumeName"), name, wrong);
-            }
-        }
+        (None, Some(_)) => {}
         (Some(spec), None) => {
             volume_spec::validate_inline(spec, &format!("{PATH}.inlineVolumeSpec"), errors);
         }
@@ -141,8 +151,13 @@ fn status(attachment: &Value, errors: &mut FieldErrors) {
 
 fn validate_update(object: &Value, old: &Value, _: Option<&str>, errors: &mut FieldErrors) {
     metadata::validate_update(object, old, errors);
-    validate(object, errors);
-    immutable("spec", object.get("spec"), old.get("spec"), errors);
+    metadata::validate(object, kind::VOLUME_ATTACHMENT, names::subdomain, errors);
+    validate_either(object, errors);
+    if object.get("spec") != old.get("spec") {
+        let spec = object.get("spec").cloned().unwrap_or_default();
+        let shown = diff::internal_form(&spec, "storage.v1.VolumeAttachmentSpec");
+        errors.invalid("spec", shown, IMMUTABLE);
+    }
 }
 
 #[cfg(test)]
@@ -172,9 +187,16 @@ mod tests {
                  persistentVolumeName"],
                 ),
                 (
-                    json!({"spec": {"source": {"persistentVolumeName": ""}}}),
-                    &["spec.source.persistentVolumeName: Required value: must specify non empty \
-                 persistentVolumeName"],
+                    json!({"spec": {"attacher": ""}}),
+                    &[
+                        "spec.attacher: Required value",
+                        "spec.attacher: Required value",
+                        "spec.attacher: Invalid value: \"\": a lowercase RFC 1123 subdomain must \
+                         consist of lower case alphanumeric characters, '-' or '.', and must start \
+                         and end with an alphanumeric character (e.g. 'example.com', regex used for \
+                         validation is \
+                         '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+                    ],
                 ),
                 (
                     json!({"spec": {"attacher": "x".repeat(64)}}),
@@ -201,8 +223,8 @@ mod tests {
         assert_eq!(
             refused,
             [
-                "spec: Invalid value: {\"attacher\":\"d\",\"source\":{\"persistentVolumeName\":\"v\"},\
-              \"nodeName\":\"m\"}: field is immutable"
+                "spec: Invalid value: {\"Attacher\":\"d\",\"Source\":{\"PersistentVolumeName\":\"v\",\
+                 \"InlineVolumeSpec\":null},\"NodeName\":\"m\"}: field is immutable"
             ]
         );
     }

@@ -57,6 +57,7 @@ fn validate_update(object: &Value, old: &Value, _: Option<&str>, errors: &mut Fi
             errors.forbidden(field, format!("updates to {field} are forbidden."));
         }
     }
+    validate(object, errors);
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub fn validate(spec: &Value, path: &str, errors: &mut FieldErrors) {
         }
         found = true;
         rules(source, &format!("{path}.{inner_name}"), errors);
-        if name == "local" && !is_set(spec, "/nodeAffinity") {
+        if name == "local" && !is_set(spec, "/nodeAffinity/required") {
             errors.required(format!("{path}.nodeAffinity"), "Local volume requires node affinity");
         }
     }

@@ -154,7 +154,12 @@ fn attributes_class(spec: &Value, errors: &mut FieldErrors) {
 
 /// Whether a path is the root, however it is spelled.
 fn is_root(path: &str) -> bool {
-    path.starts_with('/') && path.split('/').all(|step| matches!(step, "" | "."))
+    let depth = path.split('/').fold(0_usize, |depth, step| match step {
+        "" | "." => depth,
+        ".." => depth.saturating_sub(1),
+        _ => depth + 1,
+    });
+    path.starts_with('/') && depth == 0
 }
 
 /// What an update may not change.
@@ -217,7 +222,11 @@ fn node_affinity_change(new: Option<&Value>, old: &Value, errors: &mut FieldErro
     }
     if renamed_old != renamed_new {
         let detail = format!("{IMMUTABLE}, except for updating from beta label to GA");
-        errors.invalid("nodeAffinity", new.clone(), detail);
+        let shown = match new {
+            Value::Null => Value::Null,
+            new => diff::internal_form(new, "core.v1.VolumeNodeAffinity"),
+        };
+        errors.invalid("nodeAffinity", shown, detail);
     }
 }
 

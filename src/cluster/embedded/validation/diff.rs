@@ -88,6 +88,12 @@ pub fn of_volume_sources(old: &Value, new: &Value) -> String {
     unified(&sources(old), &sources(new))
 }
 
+/// A value of a type of the table as its internal type is written, for errors
+/// that show it.
+pub fn internal_form(value: &Value, full_name: &str) -> Value {
+    named(full_name).map_or_else(|| value.clone(), |of| internal(value, of))
+}
+
 fn unified(old: &Value, new: &Value) -> String {
     let (old, new) = (lines(old), lines(new));
     let diff = TextDiff::from_lines(old.as_str(), new.as_str());
