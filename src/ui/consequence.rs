@@ -49,6 +49,12 @@ impl Consequence {
 fn of_claim(claim: &Claim, tables: &Tables, found: &mut Consequence) {
     let pods: Vec<_> = tables.pods_using(&claim.meta.key).collect();
     for pod in pods.iter().take(3) {
+        // What does not run yet does not hold the claim back.
+        if !pod.is_scheduled() || pod.is_terminated() {
+            let name = &pod.meta.key.name;
+            found.says(Sign::Busy, format!("pod {name} names it, and does not run"));
+            continue;
+        }
         found.says(
             Sign::Fault,
             format!("pod {} uses it: it stays until that ends", pod.meta.key.name),

@@ -185,7 +185,7 @@ impl Editor {
             || !is(&metadata["uid"], &target.uid)
         {
             return Err(format!(
-                "apiVersion, kind, namespace, name and uid say which object this is ({named}); they cannot be edited"
+                "kind, name, namespace and uid say that this is {named}: they cannot be edited"
             ));
         }
         Ok(Write {

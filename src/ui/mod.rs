@@ -23,6 +23,7 @@ pub mod keymap;
 pub mod layout;
 pub mod lists;
 pub mod message;
+pub mod picture;
 pub mod reason;
 pub mod rebind;
 pub mod screen;

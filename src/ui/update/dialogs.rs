@@ -158,8 +158,8 @@ pub fn deleted(state: &mut State, ask: u64, answer: Answer) -> Vec<Effect> {
     asks.retain(|waiting| *waiting != ask);
     if asks.is_empty() {
         let text = match delete.targets.as_slice() {
-            [target] => format!("deleted {}", target.title()),
-            targets => format!("deleted {} objects", targets.len()),
+            [target] => format!("asked to delete {}", target.title()),
+            targets => format!("asked to delete {} objects", targets.len()),
         };
         state.dialog = None;
         state.top_mut().list.marks.clear();

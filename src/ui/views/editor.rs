@@ -84,7 +84,7 @@ fn diff_lines(page: &mut Page<'_>, diff: &[DiffLine]) {
 fn draw_foot(buffer: &mut Buffer, area: Rect, data: &Data, editor: &Editor) {
     let mut page = Page::new(&data.look, usize::from(area.width));
     match (&editor.stage, &editor.message) {
-        (Stage::Editing, Some(message)) => page.pieces(&[(Role::Error, &format!(" {message}"))]),
+        (Stage::Editing, Some(message)) => page.say(Role::Error, message),
         (Stage::Editing, None) => page.pieces(&[
             (Role::Key, " ctrl-x"),
             (Role::Text, " check and show the diff  "),
@@ -109,10 +109,19 @@ fn draw_foot(buffer: &mut Buffer, area: Rect, data: &Data, editor: &Editor) {
             buttons(&mut page, asked, "Stay", "Leave", "  what was typed is not applied");
         }
     }
-    if let Some(line) = page.into_lines().first() {
-        buffer.set_line(area.x, area.y, line, area.width);
+    // A long message of the server takes lines of the text above.
+    let lines = page.into_lines();
+    let shown = lines.len().min(usize::from(area.y)).min(FOOT_LINES_MAX);
+    for (line, y) in lines.iter().take(shown).zip(area.y + 1 - shown as u16..) {
+        let blank = " ".repeat(usize::from(area.width));
+        let style = data.look.theme.style(Role::Text);
+        buffer.set_stringn(area.x, y, &blank, usize::from(area.width), style);
+        buffer.set_line(area.x, y, line, area.width);
     }
 }
+
+/// Lines that a message may take.
+const FOOT_LINES_MAX: usize = 5;
 
 fn buttons(page: &mut Page<'_>, asked: &Asked, cancel: &str, confirm: &str, note: &str) {
     let role = |button| match asked.focus == button {

@@ -4,10 +4,11 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+use crate::cluster::write_path::step_gate::Mode;
 use crate::mirror::freshness::Freshness;
-use crate::ui::command::{self, Act, Command, Refusal};
+use crate::ui::command::{self, Act, Command, Refusal, Scope};
 use crate::ui::data::Data;
-use crate::ui::state::{Notice, Prompt, PromptKind, State, TableId};
+use crate::ui::state::{Notice, Prompt, PromptKind, State, TableId, View};
 use crate::ui::text;
 use crate::ui::theme::Role;
 use crate::ui::views::strip;
@@ -29,6 +30,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, data: &Data) {
     let (last, first): (Vec<_>, Vec<_>) = command::ALL
         .iter()
         .filter(|command| !command.bar.is_empty())
+        .filter(|command| command.scope != Scope::Stepping || steps_here(state, data))
         .partition(|command| matches!(command.act, Act::CommandLine | Act::Help));
     let reserved: usize = last.iter().map(|command| needed(command, data)).sum();
     let mut x = 1;
@@ -53,6 +55,12 @@ pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, data: &Data) {
         buffer.set_stringn(area.x + at as u16, y, command.bar, width - at, look.theme.style(role));
         x += needed;
     }
+}
+
+/// Stepping keys are named where one steps, and while writes are held.
+fn steps_here(state: &State, data: &Data) -> bool {
+    let held = data.stepping.as_ref().is_some_and(|stepping| stepping.mode != Mode::Open);
+    held || matches!(state.top().view, View::Step)
 }
 
 /// A message, over the lines above where one line is not enough.

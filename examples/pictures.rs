@@ -1,0 +1,134 @@
+//! Makes the pictures in `assets/`: the program draws itself.
+//!
+//! ```text
+//! cargo run --example pictures
+//! ```
+//!
+//! An embedded cluster is filled by the real controllers on a clock that moves
+//! by hand, then looked at by keys, as a person would.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use pvdeck::cluster::clock::ManualClock;
+use pvdeck::cluster::write_path::perform;
+use pvdeck::model::kind::Kind;
+use pvdeck::model::object::{Key, ObjectRef};
+use pvdeck::model::write::{Actor, Change, Reason, Write};
+use pvdeck::session::{EmbeddedOptions, Session};
+use pvdeck::ui::data::{Access, Data, Look, SessionFacts, Stepping};
+use pvdeck::ui::message::{Effect, Message};
+use pvdeck::ui::picture;
+use pvdeck::ui::screen;
+use pvdeck::ui::state::{State, TableId};
+use pvdeck::ui::terminal::input::Decoder;
+use pvdeck::ui::text::Glyphs;
+use pvdeck::ui::theme::Theme;
+use pvdeck::ui::update::{settle_anew, update};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use serde_json::{Value, json};
+
+/// When the pictures are taken: 2026-11-21 09:41:07 UTC.
+const START: i64 = 1_795_254_067 - 600;
+
+const VOLUMES: &str = include_str!("pictures/volumes.yaml");
+const CLAIMS: &str = include_str!("pictures/claims.yaml");
+
+type Failure = Box<dyn std::error::Error>;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Failure> {
+    tokio::time::pause();
+    let clock = ManualClock::new(Timestamp::from_second(START)?);
+    let session = Session::embedded_on(Arc::new(clock.clone()), EmbeddedOptions::default())
+        .map_err(|error| format!("{error:?}"))?;
+    create(&session, "admin", VOLUMES).await?;
+    clock.settle(1_000).await;
+    create(&session, "developer", CLAIMS).await?;
+    clock.settle(1_000).await;
+    for (name, keys) in [
+        ("claims", ":pvc\r"),
+        ("why", ":pvc\r/assets\rw"),
+        ("journey", ":pvc\r/mysql-0\r\r"),
+        ("delete", ":pvc\r/registry\r\x04"),
+    ] {
+        let picture = picture::svg(&look_at(&session, keys)?);
+        std::fs::write(format!("assets/{name}.svg"), picture)?;
+    }
+    // The last picture is of a write that is held.
+    session.path.gate().shut();
+    let client = session.path.client(Actor("developer".into()));
+    let object = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"namespace": "shop", "name": "backup"},
+        "spec": {"accessModes": ["ReadWriteMany"], "storageClassName": "manual",
+            "resources": {"requests": {"storage": "2Gi"}}}});
+    let write = creation(object, "a developer asks for space")?;
+    tokio::spawn(async move { drop(perform(&client, &write).await) });
+    clock.idle().await;
+    session.path.gate().pass_one();
+    clock.idle().await;
+    let picture = picture::svg(&look_at(&session, ":step\r")?);
+    std::fs::write("assets/stepping.svg", picture)?;
+    Ok(())
+}
+
+async fn create(session: &Session, who: &str, objects: &str) -> Result<(), Failure> {
+    let client = session.path.client(Actor(who.into()));
+    let objects: Vec<Value> = serde_yaml::from_multiple(objects)?;
+    for object in objects {
+        perform(&client, &creation(object, "for the picture")?).await?;
+    }
+    Ok(())
+}
+
+fn creation(body: Value, why: &str) -> Result<Write, Failure> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let kind = Kind::by_type(&text(&body["apiVersion"]), &text(&body["kind"]))
+        .ok_or("an object of unknown kind")?;
+    let metadata = &body["metadata"];
+    let object =
+        ObjectRef::new(kind, Key::new(text(&metadata["namespace"]), text(&metadata["name"])));
+    Ok(Write {
+        object: object.clone(),
+        subresource: None,
+        change: Change::Create(body),
+        version: None,
+        on_behalf_of: object,
+        reason: Reason::new("picture", why),
+    })
+}
+
+/// The screen after these keys.
+fn look_at(session: &Session, keys: &str) -> Result<Buffer, Failure> {
+    let facts = SessionFacts {
+        context: "demo".into(),
+        live: false,
+        access: Access::Writable,
+        contexts: Vec::new(),
+        themes: Vec::new(),
+        refused: Vec::new(),
+    };
+    let look = Look { theme: Theme::built_in("dark")?, glyphs: Glyphs::Unicode };
+    let mut data = Data::new(session.mirror.clone(), facts, look);
+    data.now = START + 600;
+    data.heard = Some(data.now);
+    let gate = session.path.gate();
+    data.stepping = Some(Stepping { mode: gate.mode(), held: gate.held() });
+    session.path.journal().read(0, |entries| data.journal.extend(entries.cloned()));
+    data.rebuild();
+    let mut state = State::new(80, 24, TableId::Overview);
+    for input in Decoder::default().feed(keys.as_bytes()) {
+        let effects = update(&mut state, &data, Message::Input(input), 10_000);
+        if effects.iter().any(|effect| matches!(effect, Effect::Relens(_))) {
+            data.follow(&state);
+            settle_anew(&mut state, &data);
+        }
+        data.find_reasons(&state);
+    }
+    update(&mut state, &data, Message::Changed, 20_000);
+    let area = Rect::new(0, 0, state.width, state.height);
+    let mut buffer = Buffer::empty(area);
+    screen::draw_into(&state, &data, area, &mut buffer);
+    Ok(buffer)
+}
