@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use pvdeck::cluster::clock::ManualClock;
-use pvdeck::cluster::write_path::perform;
+use pvdeck::cluster::write_path::{perform, perform_as_shown};
 use pvdeck::model::kind::Kind;
 use pvdeck::model::object::{Key, ObjectRef};
 use pvdeck::model::write::{Actor, Change, Reason, Write};
@@ -43,9 +43,9 @@ async fn main() -> Result<(), Failure> {
     let clock = ManualClock::new(Timestamp::from_second(START)?);
     let session = Session::embedded_on(Arc::new(clock.clone()), EmbeddedOptions::default())
         .map_err(|error| format!("{error:?}"))?;
-    create(&session, "admin", VOLUMES).await?;
+    create(&session, "admin", "an admin prepares storage", VOLUMES).await?;
     clock.settle(1_000).await;
-    create(&session, "developer", CLAIMS).await?;
+    create(&session, "developer", "a developer asks for space", CLAIMS).await?;
     clock.settle(1_000).await;
     for (name, keys) in [
         ("claims", ":pvc\r"),
@@ -64,7 +64,7 @@ async fn main() -> Result<(), Failure> {
         "spec": {"accessModes": ["ReadWriteMany"], "storageClassName": "manual",
             "resources": {"requests": {"storage": "2Gi"}}}});
     let write = creation(object, "a developer asks for space")?;
-    tokio::spawn(async move { drop(perform(&client, &write).await) });
+    tokio::spawn(async move { drop(perform_as_shown(&client, &write).await) });
     clock.idle().await;
     session.path.gate().pass_one();
     clock.idle().await;
@@ -73,11 +73,11 @@ async fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-async fn create(session: &Session, who: &str, objects: &str) -> Result<(), Failure> {
+async fn create(session: &Session, who: &str, why: &str, objects: &str) -> Result<(), Failure> {
     let client = session.path.client(Actor(who.into()));
     let objects: Vec<Value> = serde_yaml::from_multiple(objects)?;
     for object in objects {
-        perform(&client, &creation(object, "for the picture")?).await?;
+        perform(&client, &creation(object, why)?).await?;
     }
     Ok(())
 }
