@@ -18,6 +18,10 @@ use crate::golden::Committed;
 /// When every world begins, in seconds since 1970.
 const START: i64 = 1_800_000_000;
 
+/// How many objects the original's controllers work on at once: recorded orders
+/// depend on it.
+const ONE_AT_A_TIME: usize = 1;
+
 /// An embedded cluster with its mirror, the hosted controllers and two nodes.
 pub struct World {
     pub clock: ManualClock,
@@ -45,19 +49,23 @@ impl World {
     /// Runs something in a world of its own, with a runtime of its own: when it
     /// ends, so do all tasks.
     pub fn run<T>(play: impl AsyncFnOnce(Self) -> T) -> T {
+        Self::run_parallel(ONE_AT_A_TIME, play)
+    }
+
+    /// The same, with controllers that work on so many objects at once.
+    pub fn run_parallel<T>(parallel: usize, play: impl AsyncFnOnce(Self) -> T) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
             .build()
             .expect("a runtime");
-        runtime.block_on(async { play(Self::new().await).await })
+        runtime.block_on(async { play(Self::new(parallel).await).await })
     }
 
-    async fn new() -> Self {
+    async fn new(parallel: usize) -> Self {
         let clock = clock();
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
-        // One at a time, as the original works: recorded orders depend on it.
-        let controllers = host::Options { parallel: 1, ..host::Options::default() };
+        let controllers = host::Options { parallel, ..host::Options::default() };
         let options =
             EmbeddedOptions { controllers: Some(controllers), ..EmbeddedOptions::default() };
         let session = Session::embedded_on(shared, options).expect("an embedded cluster");

@@ -25,15 +25,24 @@ pub type Places = Vec<(usize, Option<usize>)>;
 
 /// Everything that differs; empty if the recording holds.
 pub fn differences(trace: &Trace, seen: &Observation) -> Vec<Difference> {
-    let mut found = Vec::new();
-    steps(trace, seen, &mut found);
-    let places = objects(trace, seen, &mut found);
-    events(trace, seen, &mut found);
+    let (mut found, places) = differences_but_order(trace, seen);
     if found.is_empty() {
         // The order speaks of recorded states, so it takes all of them matched.
         found.extend(order::difference(trace, seen, &places));
     }
     found
+}
+
+/// What differs whatever came first, and where the recorded states came about.
+pub fn differences_but_order(
+    trace: &Trace,
+    seen: &Observation,
+) -> (Vec<Difference>, BTreeMap<String, Vec<Places>>) {
+    let mut found = Vec::new();
+    steps(trace, seen, &mut found);
+    let places = objects(trace, seen, &mut found);
+    events(trace, seen, &mut found);
+    (found, places)
 }
 
 fn steps(trace: &Trace, seen: &Observation, found: &mut Vec<Difference>) {

@@ -27,8 +27,9 @@ mod trace_file;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use compare::{Difference, differences};
+use compare::{Difference, differences, differences_but_order};
 use load::Recording;
+use play::Gate;
 use proof::Counts;
 pub use record::Committed;
 
@@ -70,7 +71,7 @@ fn verdict(recording: &Recording) -> Verdict {
     if !missing.is_empty() {
         return Verdict::NeedsWhatIsNotBuilt(missing);
     }
-    match World::run(async |world| play::play(recording, &world).await) {
+    match World::run(async |world| play::play(recording, &world, Gate::Open).await) {
         Err(what) => Verdict::Differs(vec![Difference(what)]),
         Ok(seen) => match differences(&recording.trace, &seen) {
             found if found.is_empty() => Verdict::Holds,
@@ -120,6 +121,33 @@ fn golden_recordings_hold() {
         wrong.extend(missing.map(|number| format!("{number} does not hold")));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Plays what can be played in another way than the original worked, and
+/// compares everything but the order.
+fn whatever_comes_first(parallel: usize, gate: Gate) {
+    let recordings = load::all(&load::folder()).unwrap_or_else(|bad| panic!("{bad}"));
+    let mut wrong = Vec::new();
+    for recording in recordings.iter().filter(|recording| needs::missing(recording).is_empty()) {
+        let play = async |world| play::play(recording, &world, gate).await;
+        let found = match World::run_parallel(parallel, play) {
+            Err(what) => vec![Difference(what)],
+            Ok(seen) => differences_but_order(&recording.trace, &seen).0,
+        };
+        wrong.extend(found.iter().map(|found| format!("{}: {found}", recording.name)));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn golden_states_are_the_same_with_many_objects_at_once() {
+    whatever_comes_first(64, Gate::Open);
+}
+
+#[test]
+fn golden_states_are_the_same_when_every_write_is_let_pass_by_hand() {
+    whatever_comes_first(1, Gate::Stepped);
+    whatever_comes_first(64, Gate::Stepped);
 }
 
 /// What loading says of a folder whose `file` reads otherwise.

@@ -26,10 +26,22 @@ use crate::world::World;
 const WRITES_WITHIN_STEP: usize = 1;
 const WRITES_BETWEEN_STEPS: usize = 2;
 
+/// Who lets the controllers' writes pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// Nobody needs to: it is open.
+    Open,
+    /// Someone who steps: one write after the other.
+    Stepped,
+}
+
 /// Plays all steps; what was then observed, or what could not be done at all.
-pub async fn play(recording: &Recording, world: &World) -> Result<Observation, String> {
+pub async fn play(recording: &Recording, world: &World, gate: Gate) -> Result<Observation, String> {
     let start = world.revision();
     let mut notes = Notes::default();
+    if gate == Gate::Stepped {
+        world.gate().shut();
+    }
     for (at, step) in recording.steps.iter().enumerate() {
         let number = at + 1;
         if step.acts() {
@@ -40,19 +52,18 @@ pub async fn play(recording: &Recording, world: &World) -> Result<Observation, S
             world.gate().shut();
         }
         let outcome =
-            perform(step, world).await.map_err(|what| format!("step {number}: {what}"))?;
+            perform(step, world, gate).await.map_err(|what| format!("step {number}: {what}"))?;
         if hurried {
             let_in(WRITES_BETWEEN_STEPS, world).await;
         } else {
-            world.gate().open();
-            world.clock.idle().await;
+            release(world, gate).await;
         }
         notes.outcomes.push((number, outcome));
     }
     Ok(record::observation(&world.commits_after(start), &notes))
 }
 
-async fn perform(step: &Step, world: &World) -> Result<Outcome, String> {
+async fn perform(step: &Step, world: &World, gate: Gate) -> Result<Outcome, String> {
     let merge = "application/merge-patch+json";
     match step {
         Step::Apply(objects) => apply(objects, world).await,
@@ -78,9 +89,9 @@ async fn perform(step: &Step, world: &World) -> Result<Outcome, String> {
             one(send(world, Method::PATCH, &object.path(), merge, &body, &object).await)
         }
         Step::Taint(taint) => self::taint(taint, world).await,
-        Step::Wait(fields) => wait(fields, world).await,
+        Step::Wait(fields) => wait(fields, world, gate).await,
         Step::Pause(seconds) => {
-            world.clock.advance(Duration::from_secs_f64(*seconds)).await;
+            pause(Duration::from_secs_f64(*seconds), world, gate).await;
             Ok(Outcome::default())
         }
         // Nothing here looks at the machine's disk; see `needs`.
@@ -113,6 +124,32 @@ async fn apply(objects: &[Value], world: &World) -> Result<Outcome, String> {
         });
     }
     Ok(Outcome { responses, ..Outcome::default() })
+}
+
+/// Lets all writes pass that the controllers want to make.
+async fn release(world: &World, gate: Gate) {
+    if gate == Gate::Open {
+        world.gate().open();
+    }
+    world.clock.idle().await;
+    while world.gate().pass_one() {
+        world.clock.idle().await;
+    }
+}
+
+/// Lets time pass, and the writes that it brings.
+async fn pause(duration: Duration, world: &World, gate: Gate) {
+    const SECOND: Duration = Duration::from_secs(1);
+    if gate == Gate::Open {
+        return world.clock.advance(duration).await;
+    }
+    let mut left = duration;
+    while !left.is_zero() {
+        let step = left.min(SECOND);
+        world.clock.advance(step).await;
+        release(world, gate).await;
+        left -= step;
+    }
 }
 
 /// Lets so many of the writes pass that the controllers want to make.
@@ -152,15 +189,20 @@ async fn taint(taint: &Taint, world: &World) -> Result<Outcome, String> {
 
 /// Lets the clock jump from timer to timer until the condition holds or the
 /// time is up.
-async fn wait(fields: &ConditionFields, world: &World) -> Result<Outcome, String> {
+async fn wait(fields: &ConditionFields, world: &World, gate: Gate) -> Result<Outcome, String> {
     let condition = fields.check()?;
     let seconds = fields.within.unwrap_or_default();
     let end = world.clock.now() + jiff::SignedDuration::from_secs(seconds as i64);
-    let result = if holds(&condition, world, end).await? { "met" } else { "timeout" };
+    let result = if holds(&condition, world, gate, end).await? { "met" } else { "timeout" };
     Ok(Outcome { result: Some(result.into()), ..Outcome::default() })
 }
 
-async fn holds(condition: &Condition, world: &World, end: Timestamp) -> Result<bool, String> {
+async fn holds(
+    condition: &Condition,
+    world: &World,
+    gate: Gate,
+    end: Timestamp,
+) -> Result<bool, String> {
     loop {
         let why_not = condition.why_not(&world.user).await.map_err(|error| error.to_string())?;
         if why_not.is_none() {
@@ -169,6 +211,7 @@ async fn holds(condition: &Condition, world: &World, end: Timestamp) -> Result<b
         if world.clock.now() >= end || !world.clock.step().await {
             return Ok(false);
         }
+        release(world, gate).await;
     }
 }
 

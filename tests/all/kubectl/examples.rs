@@ -22,7 +22,13 @@ async fn example_manifests_apply_and_bind() {
                 "storageclass.storage.k8s.io/standard created",
             ],
         );
-        for (claim, volume) in [("shared", "nfs-shared"), ("payroll", "nfs-payroll")] {
+        for (claim, volume) in [
+            ("shared", "nfs-shared"),
+            ("payroll", "nfs-payroll"),
+            ("uploads", "nfs-uploads"),
+            ("needs-gold", "disk-fast"),
+            ("raw", "raw-disk"),
+        ] {
             let bound =
                 format!("get pvc {claim} -o jsonpath={{.status.phase}}/{{.spec.volumeName}}");
             kubectl.until(&bound, &format!("Bound/{volume}")).await;
