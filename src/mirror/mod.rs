@@ -225,8 +225,10 @@ impl Mirror {
         self.notify(changed.iter().map(changed_key).chain(dropped.iter().map(changed_key)));
     }
 
+    /// Tells changes to the timeline. A mirror that was never watched has no
+    /// clock, and a step without a time is no part of a story.
     fn tell<R: Mirrored>(&self, changes: &[Change<R>]) {
-        let now = self.inner.clock.get().map(|clock| clock.now()).unwrap_or_default();
+        let Some(now) = self.inner.clock.get().map(|clock| clock.now()) else { return };
         let mut timeline = self.inner.timeline.lock().unwrap_or_else(PoisonError::into_inner);
         changes.iter().for_each(|change| timeline.tell(now, change));
     }

@@ -274,7 +274,8 @@ impl Data {
         });
         match table {
             TableId::Timeline => {
-                self.lists.timeline.follow(&self.journal, filter, state.top().about.as_ref());
+                let about = state.top().about.as_ref();
+                self.lists.timeline.follow(&self.journal, &self.mirror, filter, about);
             }
             TableId::Controllers | TableId::Contexts | TableId::Namespaces => {
                 self.relist_others(&filter);

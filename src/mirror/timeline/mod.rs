@@ -2,8 +2,9 @@
 //!
 //! A transition is told from the rows before and after ([`told`]); who made it
 //! and why is in the write path's journal, found by uid and version
-//! ([`Transition::cause`]). Events are not transitions: they are told elsewhere.
+//! ([`joined()`]). Events are not transitions: they are told elsewhere.
 
+mod joined;
 mod told;
 
 use std::collections::VecDeque;
@@ -11,12 +12,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::cluster::write_path::journal::{Entry, Journal, Outcome};
 use crate::mirror::table::Change;
 use crate::mirror::tables::Mirrored;
 use crate::model::object::ObjectRef;
 use crate::model::row::Row;
-use crate::model::write;
+pub use joined::{Moment, joined};
 pub use told::{Told, Words};
 
 /// Transitions kept; older ones are dropped and counted.
@@ -55,38 +55,17 @@ impl std::fmt::Display for What {
     }
 }
 
-impl Transition {
-    /// The write of ours that made this step; `None` if it was somebody else's
-    /// or is no longer in the journal.
-    pub fn cause(&self, journal: &Journal) -> Option<Entry> {
-        let exact = journal.find(&self.uid, self.version);
-        if self.what != What::Gone {
-            return exact;
-        }
-        // A deletion is answered with a status, or with the version before it.
-        journal.read(0, |entries| {
-            let deletes = entries.filter(|entry| {
-                matches!(entry.write.change, write::Change::Delete(_))
-                    && entry.write.object == self.object
-                    && matches!(&entry.outcome, Outcome::Done { uid, .. }
-                        if uid.is_empty() || **uid == *self.uid)
-            });
-            deletes.last().cloned()
-        })
-    }
-}
-
 /// The newest transitions of one cluster.
 #[derive(Debug, Default)]
 pub struct Timeline {
-    kept: VecDeque<Transition>,
+    kept: VecDeque<Arc<Transition>>,
     /// Number of the first transition in `kept`: as many were dropped.
     first: u64,
 }
 
 impl Timeline {
     /// From number `from` on, oldest first.
-    pub fn since(&self, from: u64) -> impl DoubleEndedIterator<Item = &Transition> {
+    pub fn since(&self, from: u64) -> impl DoubleEndedIterator<Item = &Arc<Transition>> {
         let skip = usize::try_from(from.saturating_sub(self.first)).unwrap_or(usize::MAX);
         self.kept.iter().skip(skip)
     }
@@ -136,7 +115,7 @@ impl Timeline {
             self.kept.pop_front();
             self.first += 1;
         }
-        self.kept.push_back(transition);
+        self.kept.push_back(Arc::new(transition));
     }
 }
 
@@ -145,6 +124,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::cluster::clock::ManualClock;
     use crate::mirror::Mirror;
     use crate::model::claim::Claim;
     use crate::model::node::Node;
@@ -161,6 +141,8 @@ mod tests {
     #[track_caller]
     fn check<R: Mirrored>(rows: impl IntoIterator<Item = R>, expected: &[&str]) {
         let mirror = Mirror::default();
+        let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+        mirror.inner.clock.set(clock).expect("its first clock");
         rows.into_iter().for_each(|row| mirror.apply(row));
         let told: Vec<_> = mirror.timeline(|t| t.since(0).map(|t| t.what.to_string()).collect());
         assert_eq!(told, expected);

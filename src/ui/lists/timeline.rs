@@ -1,6 +1,9 @@
-//! The timeline: who did what, when and why. Newest first.
+//! The timeline: who did what, when and why, and what was seen to happen that
+//! no write of ours made. Newest first.
 
 use crate::cluster::write_path::journal::{Entry, Outcome};
+use crate::mirror::Mirror;
+use crate::mirror::timeline::{Moment, Transition, What, joined};
 use crate::model::object::{ObjectRef, Seconds};
 use crate::ui::age::clock_time;
 use crate::ui::lists::filter::Filter;
@@ -17,11 +20,11 @@ const COLUMNS: &[Column] = &[
     column("BECAUSE", 'B', 20, 0).growing(6).unsorted(),
 ];
 
-/// The entries that are looked at, kept in step with the journal.
+/// The moments that are looked at, kept in step with journal and mirror.
 #[derive(Debug, Default)]
 pub struct Timeline {
-    /// Oldest first, as the journal has them.
-    entries: Vec<Entry>,
+    /// Oldest first.
+    moments: Vec<Moment>,
     total: usize,
 }
 
@@ -53,11 +56,22 @@ pub fn object_text(object: &ObjectRef) -> String {
     format!("{word}/{}", object.key)
 }
 
-fn cells(entry: &Entry) -> RowCells {
+fn cells(moment: &Moment) -> RowCells {
+    match moment {
+        Moment::Ours { entry, step } => cells_of_write(entry, step.as_deref()),
+        Moment::Seen(step) => cells_of_step(step),
+    }
+}
+
+fn cells_of_write(entry: &Entry, step: Option<&Transition>) -> RowCells {
     let (sign, word) = outcome(&entry.outcome);
     let object = match entry.write.subresource {
         Some(part) => format!("{}/{part}", object_text(&entry.write.object)),
         None => object_text(&entry.write.object),
+    };
+    let because = match step.map(|step| &step.what) {
+        Some(changed @ What::Changed(_)) => format!("{} ({changed})", because(entry)),
+        Some(What::Appeared | What::Gone) | None => because(entry),
     };
     let cells = vec![
         Cell::new(clock_time(entry.time.as_second())),
@@ -65,30 +79,67 @@ fn cells(entry: &Entry) -> RowCells {
         Cell::new(entry.write.verb()),
         Cell::new(object),
         Cell::with(word, sign.role()),
-        Cell::new(because(entry)),
+        Cell::new(because),
     ];
     RowCells { sign, cells }
 }
 
+/// A step that somebody else made: what changed stands for the reason, which
+/// only they know.
+fn cells_of_step(step: &Transition) -> RowCells {
+    let did = match step.what {
+        What::Appeared => "NEW",
+        What::Changed(_) => "CHANGE",
+        What::Gone => "GONE",
+    };
+    let sign = Sign::NotYet;
+    let cells = vec![
+        Cell::new(clock_time(step.time.as_second())),
+        Cell::new("others"),
+        Cell::new(did),
+        Cell::new(object_text(&step.object)),
+        Cell::with(format!("r{}", step.version), sign.role()),
+        Cell::new(step.what.to_string()),
+    ];
+    RowCells { sign, cells }
+}
+
+/// Writes and steps are numbered apart.
+fn id(moment: &Moment) -> String {
+    match moment {
+        Moment::Ours { entry, .. } => format!("w{}", entry.number),
+        Moment::Seen(step) => format!("s{}", step.number),
+    }
+}
+
 impl Timeline {
-    /// Takes over the entries that pass; of one object only, if one is given.
-    pub fn follow(&mut self, journal: &[Entry], filter: Filter, about: Option<&Target>) {
-        self.total = journal.len();
-        let passes = |entry: &&Entry| {
+    /// Takes over the moments that pass; of one object only, if one is given.
+    pub fn follow(
+        &mut self,
+        journal: &[Entry],
+        mirror: &Mirror,
+        filter: Filter,
+        about: Option<&Target>,
+    ) {
+        let mut moments = mirror.timeline(|timeline| joined(journal, timeline.since(0)));
+        self.total = moments.len();
+        moments.retain(|moment| {
             let about = about.map(Target::object);
             let concerns = about.is_none_or(|object| {
-                entry.write.object == object || entry.write.on_behalf_of == object
+                *moment.object() == object
+                    || matches!(moment, Moment::Ours { entry, .. }
+                        if entry.write.on_behalf_of == object)
             });
             concerns
                 && filter.passes(None, |see| {
-                    let _ = cells(entry).cells.iter().any(|cell| see(&cell.text));
+                    let _ = cells(moment).cells.iter().any(|cell| see(&cell.text));
                 })
-        };
-        self.entries = journal.iter().filter(passes).cloned().collect();
+        });
+        self.moments = moments;
     }
 
-    fn entry(&self, at: usize) -> Option<&Entry> {
-        self.entries.iter().rev().nth(at)
+    fn moment(&self, at: usize) -> Option<&Moment> {
+        self.moments.iter().rev().nth(at)
     }
 }
 
@@ -98,7 +149,7 @@ impl Listed for Timeline {
     }
 
     fn len(&self) -> usize {
-        self.entries.len()
+        self.moments.len()
     }
 
     fn total(&self) -> usize {
@@ -106,22 +157,24 @@ impl Listed for Timeline {
     }
 
     fn id_at(&self, at: usize) -> Option<String> {
-        self.entry(at).map(|entry| entry.number.to_string())
+        self.moment(at).map(id)
     }
 
     fn position(&self, _: Context<'_>, id: &str) -> Option<usize> {
-        let number: u64 = id.parse().ok()?;
-        let at = self.entries.binary_search_by_key(&number, |entry| entry.number).ok()?;
-        Some(self.entries.len() - 1 - at)
+        let number = |prefix| id.strip_prefix(prefix)?.parse::<u64>().ok();
+        let (write, step) = (number('w'), number('s'));
+        self.moments.iter().rev().position(|moment| match moment {
+            Moment::Ours { entry, .. } => Some(entry.number) == write,
+            Moment::Seen(seen) => Some(seen.number) == step,
+        })
     }
 
     fn row(&self, _: Context<'_>, at: usize) -> Option<RowCells> {
-        self.entry(at).map(cells)
+        self.moment(at).map(cells)
     }
 
     fn target(&self, context: Context<'_>, id: &str) -> Option<Target> {
-        let entry = self.entry(self.position(context, id)?)?;
-        let object = &entry.write.object;
+        let object = self.moment(self.position(context, id)?)?.object();
         let tables = context.tables;
         let claim = tables
             .claims
