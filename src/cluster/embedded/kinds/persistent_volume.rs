@@ -423,6 +423,19 @@ mod tests {
     }
 
     #[test]
+    fn options_of_a_flex_volume_stay_out_of_reserved_namespaces() {
+        let mut volume = base();
+        volume["spec"]["nfs"] = Value::Null;
+        volume["spec"]["flexVolume"] =
+            json!({"driver": "a/b", "options": {"kubernetes.io/secret": "x", "size": "1"}});
+        assert_eq!(
+            refusals(&ROW, &volume),
+            ["spec.flexVolume.options[kubernetes.io/secret]: Invalid value: \
+              \"kubernetes.io/secret\": kubernetes.io and k8s.io namespaces are reserved"]
+        );
+    }
+
+    #[test]
     fn a_stored_volume_keeps_its_source_mode_and_affinity() {
         check_changes(
             &ROW,

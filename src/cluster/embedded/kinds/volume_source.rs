@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::json::{is_set, is_true, list, text};
+use super::json::{entries, is_set, is_true, list, text};
 use crate::cluster::embedded::status::FieldErrors;
 use crate::cluster::embedded::validation::{names, too_long};
 
@@ -24,7 +24,7 @@ const SOURCES: [(&str, &str, Rules); 22] = [
     ("iscsi", "iscsi", iscsi),
     ("cinder", "cinder", |s, p, e| required(s, p, &["volumeID"], e)),
     ("fc", "fc", fibre_channel),
-    ("flexVolume", "flexVolume", |s, p, e| required(s, p, &["driver"], e)),
+    ("flexVolume", "flexVolume", flex_volume),
     ("azureFile", "azureFile", |s, p, e| required(s, p, &["secretName", "shareName"], e)),
     ("vsphereVolume", "vsphereVolume", |s, p, e| required(s, p, &["volumePath"], e)),
     ("photonPersistentDisk", "photonPersistentDisk", |s, p, e| required(s, p, &["pdID"], e)),
@@ -32,7 +32,7 @@ const SOURCES: [(&str, &str, Rules); 22] = [
     ("azureDisk", "azureDisk", |s, p, e| required(s, p, &["diskName", "diskURI"], e)),
     ("scaleIO", "scaleIO", |s, p, e| required(s, p, &["gateway", "system", "volumeName"], e)),
     ("local", "local", local),
-    ("storageos", "storageos", |_, _, _| ()),
+    ("storageos", "storageos", |s, p, e| required(s, p, &["volumeName"], e)),
     ("csi", "csi", csi),
 ];
 
@@ -137,6 +137,21 @@ fn flocker(source: &Value, path: &str, errors: &mut FieldErrors) {
             errors.invalid(path, "resource", detail);
         }
         _ => {}
+    }
+}
+
+fn flex_volume(source: &Value, path: &str, errors: &mut FieldErrors) {
+    required(source, path, &["driver"], errors);
+    for (option, _) in entries(source, "/options") {
+        let namespace = option.split('/').next().unwrap_or_default().to_lowercase();
+        let namespace = format!(".{namespace}");
+        if namespace.ends_with(".kubernetes.io") || namespace.ends_with(".k8s.io") {
+            errors.invalid(
+                format!("{path}.options[{option}]"),
+                option.as_str(),
+                "kubernetes.io and k8s.io namespaces are reserved",
+            );
+        }
     }
 }
 
