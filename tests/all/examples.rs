@@ -92,3 +92,12 @@ fn every_example_scenario_comes_with_the_program_and_plays_to_its_end() {
         }
     }
 }
+
+#[test]
+fn the_readme_lists_every_scenario() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = std::fs::read_to_string(readme).expect("the README");
+    for scenario in BUILT_IN {
+        assert!(readme.contains(&format!("| `{}` |", scenario.name)), "{}", scenario.name);
+    }
+}
