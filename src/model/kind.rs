@@ -56,13 +56,16 @@ kinds! {
     DEPLOYMENT = "apps" "v1" "Deployment" "deployments" "deployment" ["deploy"] namespaced;
     REPLICA_SET = "apps" "v1" "ReplicaSet" "replicasets" "replicaset" ["rs"] namespaced;
     STORAGE_CLASS = "storage.k8s.io" "v1" "StorageClass" "storageclasses" "storageclass" ["sc"] cluster;
-    VOLUME_ATTACHMENT = "storage.k8s.io" "v1" "VolumeAttachment" "volumeattachments" "volumeattachment" ["va"] cluster;
+    VOLUME_ATTACHMENT = "storage.k8s.io" "v1" "VolumeAttachment" "volumeattachments" "volumeattachment" [] cluster;
     CSI_NODE = "storage.k8s.io" "v1" "CSINode" "csinodes" "csinode" [] cluster;
     CSI_DRIVER = "storage.k8s.io" "v1" "CSIDriver" "csidrivers" "csidriver" [] cluster;
     CSI_STORAGE_CAPACITY = "storage.k8s.io" "v1" "CSIStorageCapacity" "csistoragecapacities" "csistoragecapacity" [] namespaced;
     VOLUME_ATTRIBUTES_CLASS = "storage.k8s.io" "v1" "VolumeAttributesClass" "volumeattributesclasses" "volumeattributesclass" ["vac"] cluster;
     LEASE = "coordination.k8s.io" "v1" "Lease" "leases" "lease" [] namespaced;
 }
+
+/// Words of the console that no API server announces.
+const CONSOLE_WORDS: &[(&str, &Kind)] = &[("va", VOLUME_ATTACHMENT)];
 
 impl Kind {
     /// `v1`, or `storage.k8s.io/v1`.
@@ -99,10 +102,13 @@ impl Kind {
         }
     }
 
-    /// Finds a kind by what people type: plural, singular, kind or short name,
-    /// in any case.
+    /// Finds a kind by what people type: plural, singular, kind, short name or a
+    /// word of the console, in any case.
     pub fn by_word(word: &str) -> Option<&'static Kind> {
         let word = word.to_ascii_lowercase();
+        if let Some((_, kind)) = CONSOLE_WORDS.iter().find(|(known, _)| *known == word) {
+            return Some(kind);
+        }
         ALL.iter().copied().find(|kind| {
             kind.plural == word
                 || kind.singular == word
@@ -166,6 +172,7 @@ mod tests {
             ("PVC", PERSISTENT_VOLUME_CLAIM),
             ("StorageClass", STORAGE_CLASS),
             ("events", EVENT),
+            ("va", VOLUME_ATTACHMENT),
         ] {
             assert_eq!(Kind::by_word(word), Some(kind), "{word}");
         }
