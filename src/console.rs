@@ -17,6 +17,7 @@ use crate::cluster::connect::{self, ConnectError, Connection, Contexts, IN_CLUST
 use crate::cluster::write_path::read_only::Access;
 use crate::config::{self, Config};
 use crate::failure::Failure;
+use crate::log::Log;
 use crate::scenario::{self, BadScenario, Pace, Player, Scenario};
 use crate::session::{EmbeddedOptions, Session};
 use crate::ui::app::panics;
@@ -36,7 +37,7 @@ struct Entrance {
 }
 
 /// Runs the console; `Ok` with a signal's number if one ended it.
-pub async fn run(options: Options, config: Config) -> Result<Option<i32>, Failure> {
+pub async fn run(options: Options, config: Config, log: Log) -> Result<Option<i32>, Failure> {
     // No screen to draw on: said before anything is asked of a cluster.
     Tty::check().map_err(no_terminal)?;
     let (contexts, broken) = match Contexts::read(options.kubeconfig.as_deref()) {
@@ -78,6 +79,7 @@ pub async fn run(options: Options, config: Config) -> Result<Option<i32>, Failur
         ascii,
         notice,
         panics: Some(panics),
+        trouble: Box::new(move || log.take_trouble()),
     };
     let ending = ui::run(&tty, run).await;
     // Whatever it says next is said on the screen as it was.

@@ -44,8 +44,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         }
         None => {
             let config = Config::load(&cli.options)?;
-            let _log = prepare(&config)?;
-            match runtime()?.block_on(console::run(cli.options, config))? {
+            let log = prepare(&config)?;
+            match runtime()?.block_on(console::run(cli.options, config, log))? {
                 None => Ok(()),
                 Some(signal) => Err(Failure::signal(signal)),
             }

@@ -278,6 +278,7 @@ impl<R: Mirrored> Follower<R> {
         let lost = self.link.borrow().lost_since();
         let now = self.reader.clock.now();
         let since = *self.stale_since.get_or_insert(lost.unwrap_or(now));
+        let since = since.checked_add(self.mirror.server_ahead()).unwrap_or(since);
         let error = error.to_string();
         self.mirror.set_freshness(R::KIND, Freshness::Stale { since: since.as_second(), error });
     }

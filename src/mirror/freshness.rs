@@ -16,7 +16,7 @@ pub enum Freshness {
     /// As `Live`, but of this namespace only: the user may not list the others.
     LiveInNamespace { namespace: Arc<str> },
     /// The server cannot be reached or understood. The rows are those of
-    /// `since`, by this machine's clock.
+    /// `since`, by the server's clock as far as that is known.
     Stale { since: Seconds, error: String },
     /// The user may not list or watch the kind: no rows means "cannot tell".
     Forbidden { message: String },

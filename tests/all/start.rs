@@ -116,3 +116,14 @@ async fn create_claim(served: &Served) {
         .expect("a request");
     client.request::<serde_json::Value>(request).await.expect("created");
 }
+
+#[test]
+fn log_that_cannot_be_written_is_told_on_the_screen() {
+    let files = Files::new();
+    // A file where the state folder should be.
+    files.write("state", "");
+    let terminal = Terminal::start(files.0.path(), &["--demo"]);
+    terminal.shows("the log file");
+    terminal.keys("\u{3}");
+    assert_eq!(terminal.end().0, Some(0));
+}

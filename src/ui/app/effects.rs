@@ -159,6 +159,7 @@ impl Shell {
     /// Changes to another cluster. The old one's tasks end with it.
     fn change_to(&mut self, opened: Opened) -> Result<(), UiError> {
         self.generation += 1;
+        self.complaints_told = 0;
         let contexts = std::mem::take(&mut self.data.session.contexts);
         let themes = std::mem::take(&mut self.data.session.themes);
         let session = SessionFacts { themes, ..facts::session(&opened.session, contexts, None) };

@@ -145,7 +145,10 @@ impl Shell {
     /// Takes everything in that changed since the last frame.
     pub(super) fn take_all(&mut self) {
         let session = &self.opened.session;
-        self.data.now = session.path.clock().now().as_second();
+        // Ages are told by the clock that the objects' times come from.
+        let now = session.path.clock().now();
+        let now = now.checked_add(session.mirror.server_ahead()).unwrap_or(now);
+        self.data.now = now.as_second();
         let changed = self.subscription.take();
         self.data.await_absorbing(changed);
         self.data.absorb_awaiting(self.state.now_ms);
@@ -163,6 +166,22 @@ impl Shell {
         self.data.scenario = self.opened.progress.as_ref().map(|now| now.borrow().clone());
         self.take_journal();
         self.data.follow(&self.state);
+    }
+
+    /// What went wrong unseen since last asked: a log that cannot be written,
+    /// objects that cannot be read.
+    pub(super) fn trouble(&mut self) -> Option<String> {
+        if let Some(text) = (self.trouble)() {
+            return Some(text);
+        }
+        let complaints = self.opened.session.mirror.complaints();
+        let skipped = complaints.total() - self.complaints_told.min(complaints.total());
+        self.complaints_told = complaints.total();
+        let newest = complaints.iter().next_back().filter(|_| skipped > 0)?;
+        Some(match skipped {
+            1 => format!("skipped, as it cannot be read: {}", newest.text),
+            _ => format!("skipped {skipped} things that cannot be read, such as {}", newest.text),
+        })
     }
 
     /// Takes over what is new in the journal, and what was open and may have

@@ -79,6 +79,9 @@ impl Drop for Guard {
 /// Opens the cluster of a context.
 pub type Opener = Arc<dyn Fn(String) -> BoxFuture<'static, Result<Opened, String>> + Send + Sync>;
 
+/// Something that went wrong since last asked, if anything did.
+pub type Trouble = Box<dyn Fn() -> Option<String> + Send>;
+
 /// What the console is started with.
 pub struct RunOptions {
     pub opened: Opened,
@@ -95,6 +98,8 @@ pub struct RunOptions {
     pub notice: Option<String>,
     /// Panics of other threads, to be told.
     pub panics: Option<mpsc::UnboundedReceiver<String>>,
+    /// What else goes wrong unseen and is to be told: asked once a second.
+    pub trouble: Trouble,
 }
 
 /// How the console ended.
@@ -199,6 +204,9 @@ pub(super) struct Shell {
     answers: mpsc::UnboundedSender<Answered>,
     tasks: JoinSet<()>,
     panics: Option<mpsc::UnboundedReceiver<String>>,
+    trouble: Trouble,
+    /// Complaints of the mirror that were told.
+    complaints_told: u64,
     decoder: Decoder,
     ending: Option<Ending>,
     /// When the next frame is to be drawn, and when the last one was.
@@ -243,7 +251,15 @@ impl Shell {
         answers: mpsc::UnboundedSender<Answered>,
     ) -> Result<Self, UiError> {
         let RunOptions {
-            opened, contexts, opener, namespace, config_folder, notice, panics, ..
+            opened,
+            contexts,
+            opener,
+            namespace,
+            config_folder,
+            notice,
+            panics,
+            trouble,
+            ..
         } = options;
         let folder = theme_folder(config_folder.as_ref());
         let session = facts::session(&opened.session, contexts, folder.as_deref());
@@ -279,6 +295,8 @@ impl Shell {
             answers,
             tasks: JoinSet::new(),
             panics,
+            trouble,
+            complaints_told: 0,
             decoder: Decoder::default(),
             ending: None,
             draw_at_ms: Some(0),
@@ -381,6 +399,9 @@ impl Shell {
             if self.tick_at_ms <= now {
                 self.tick_at_ms = now + TICK_MS;
                 self.reload_theme()?;
+                if let Some(text) = self.trouble() {
+                    self.take(Message::Notice { text, failed: true })?;
+                }
             }
             self.take(Message::Tick)?;
         }
