@@ -1,9 +1,11 @@
 //! `kubernetes.io/pvc-protection`: a claim stays while a scheduled pod uses it.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures::future::BoxFuture;
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use tokio::sync::oneshot;
 
 use super::{Duty, Parts, Written, adding, duty, removing};
 use crate::controllers::holds::HoldTable;
@@ -39,11 +41,16 @@ pub struct ClaimProtection {
     holds: HoldTable,
     /// The pods last seen: of a deleted one only its key is told.
     pods: Mutex<HashMap<Key, Arc<Pod>>>,
+    /// Lists of pods that are about to be asked for, by namespace.
+    lists: Mutex<HashMap<Arc<str>, LivePods>>,
 }
+
+/// A list of pods that several passes wait for.
+type LivePods = Shared<BoxFuture<'static, Result<Arc<Vec<Pod>>, String>>>;
 
 impl ClaimProtection {
     pub fn new(parts: Parts) -> Self {
-        Self { parts, holds: HoldTable::default(), pods: Mutex::default() }
+        Self { parts, holds: HoldTable::default(), pods: Mutex::default(), lists: Mutex::default() }
     }
 
     async fn pass(&self, key: Key) -> Pass {
@@ -86,15 +93,49 @@ impl ClaimProtection {
     }
 
     async fn is_used_live(&self, claim: &Claim) -> Result<bool, String> {
-        let pods = self.parts.server.list_pods(&claim.meta.key.namespace).await;
-        let pods = pods.map_err(|error| error.to_string())?;
-        for pod in &pods {
-            let pod = Pod::from_object(pod).map_err(|error| error.to_string())?;
-            if uses(&pod, claim) {
-                return Ok(true);
-            }
+        let pods = self.live_pods(&claim.meta.key.namespace).await?;
+        Ok(pods.iter().any(|pod| uses(pod, claim)))
+    }
+
+    /// The pods of a namespace as the server has them from now on. Passes of
+    /// one turn share a list, or deleting a namespace full of claims would list
+    /// its pods once per claim.
+    async fn live_pods(&self, namespace: &Arc<str>) -> Result<Arc<Vec<Pod>>, String> {
+        let (list, ask) = self.list_to_join(namespace);
+        if let Some(ask) = ask {
+            tokio::task::yield_now().await;
+            // Once it is asked for nobody may join: what happens from then on
+            // could be missing from the answer.
+            self.lists().remove(namespace);
+            // Our own clone of the list still listens.
+            let _ = ask.send(());
         }
-        Ok(false)
+        list.await
+    }
+
+    /// The list that is about to be asked for, and for whoever starts it the
+    /// signal to do so.
+    fn list_to_join(&self, namespace: &Arc<str>) -> (LivePods, Option<oneshot::Sender<()>>) {
+        let mut lists = self.lists();
+        if let Some(list) = lists.get(namespace) {
+            return (list.clone(), None);
+        }
+        let (ask, asked) = oneshot::channel();
+        let (server, key) = (self.parts.server.clone(), namespace.clone());
+        let list = async move {
+            // A starter that was dropped has let others join; they go on.
+            let _ = asked.await;
+            let pods = server.list_pods(&key).await.map_err(|error| error.to_string())?;
+            let pods: Result<Vec<Pod>, _> = pods.iter().map(Pod::from_object).collect();
+            pods.map(Arc::new).map_err(|error| error.to_string())
+        };
+        let list = list.boxed().shared();
+        lists.insert(namespace.clone(), list.clone());
+        (list, Some(ask))
+    }
+
+    fn lists(&self) -> MutexGuard<'_, HashMap<Arc<str>, LivePods>> {
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The claims that a change of a pod may set free.

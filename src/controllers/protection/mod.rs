@@ -6,8 +6,7 @@
 //! ```
 //!
 //! Upstream: `pvcprotection`, `pvprotection`, `vacprotection` in
-//! `pkg/controller/volume`. Not shared as there: the live list of pods, which
-//! each claim asks for anew.
+//! `pkg/controller/volume`.
 
 pub mod attributes_class;
 pub mod claim;

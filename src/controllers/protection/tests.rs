@@ -165,6 +165,20 @@ fn pp_4_6_7_unused_claims_lose_it_after_a_live_list() {
 }
 
 #[test]
+fn claims_looked_at_together_share_one_list() {
+    let world = claims();
+    let objects: Vec<_> = (0..5)
+        .map(|n| world.have::<Claim>(claim("default", &format!("pvc{n}"), "F del")))
+        .collect();
+    let queue = world.controller.take_in(objects.into_iter().collect());
+    let passes = queue.into_iter().map(|object| world.controller.clone().reconcile(object));
+    block_on(futures::future::join_all(passes));
+    let actions = world.server.lock().actions.clone();
+    assert_eq!(actions.iter().filter(|action| action.starts_with("LIST")).count(), 1);
+    assert_eq!(actions.len(), 6, "{actions:?}");
+}
+
+#[test]
 fn pp_8_9_11_cached_pods_decide_without_a_list() {
     for (row, used, phase, actions) in [
         ("PP-8", "pvc", "Pending", &[][..]),
