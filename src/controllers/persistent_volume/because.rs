@@ -174,6 +174,18 @@ impl Because {
     }
 }
 
+/// Every rule there is; a test meets each.
+#[cfg(test)]
+pub(crate) const RULES: [&str; 34] = [
+    "C0", "C1", "C2", "C3a", "C3b", "C3c", "C5", "C6a", "C6b", "C7", "C8a", "C8b", "C9", "B1",
+    "B2", "B3", "B4", "B5", "P0", "P1", "P5", "P10", "P20", "V0", "V1", "V2", "V3", "V4", "V5a",
+    "V5b", "V6", "V7", "V8", "V9",
+];
+
+/// The rules of reclaiming, likewise.
+#[cfg(test)]
+pub(crate) const RECLAIM_RULES: [&str; 5] = ["R0", "R1", "R2", "R3", "R4"];
+
 impl fmt::Display for Wish {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} wants {} {}", self.claim, self.request, self.access_modes)?;

@@ -96,6 +96,13 @@ impl PersistentVolumeController {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The rule that an object's next decision follows.
+    #[cfg(test)]
+    pub(crate) fn rule_now(&self, object: &ObjectRef) -> Option<&'static str> {
+        let verdict = self.decide(object, &Live::default(), &mut None);
+        verdict.ok().map(|verdict| verdict.because.rule())
+    }
+
     /// Decides what to do next about an object, and holds the volume that the
     /// decision wants to write for a claim, so that no other bind takes it.
     fn decide(

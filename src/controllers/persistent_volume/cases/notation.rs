@@ -114,6 +114,8 @@ pub fn volume(names: &Names, name: &str, cell: &str, before: Option<&Value>) -> 
             ("Retain" | "Delete" | "Recycle", _) => {
                 object["spec"]["persistentVolumeReclaimPolicy"] = key.into();
             }
+            // No server lets it pass.
+            ("Shred", _) => object["spec"]["persistentVolumeReclaimPolicy"] = key.into(),
             ("Block" | "Filesystem", _) => object["spec"]["volumeMode"] = key.into(),
             ("ref", by) => object["spec"]["claimRef"] = claim_ref(names, by),
             ("bc", _) => annotate(&mut object, "pv.kubernetes.io/bound-by-controller", "yes"),

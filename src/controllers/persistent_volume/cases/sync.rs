@@ -1,10 +1,13 @@
 //! Sections A to J, K.3 to K.5: one sync of a claim or a volume, operations
 //! awaited, and what is then there.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::notation::{Names, claim, compared, volume};
 use super::world::{Fault, World, block_on};
+use crate::controllers::persistent_volume::because::{RECLAIM_RULES, RULES};
 use crate::model::event::Severity;
 use crate::model::kind;
 use crate::model::object::{Key, ObjectRef};
@@ -34,6 +37,8 @@ const A: &str = r#"
 1-11 | c | V: 1Gi Available labels=foo=true,bar=false | 1Gi Pending selector=foo=true,bar=false | V: Bound ref=me bc | Bound vol=V bc bd | -
 1-12 | c | V: 1Gi Available | 1Gi Pending selector=foo=true,bar=false | = | = | N FailedBinding
 1-13 | c | V: 1Gi Available class=wait | 1Gi Pending class=wait | = | = | N WaitForFirstConsumer ~waiting for first consumer to be created before binding
+C3b | c pods=a | - | 1Gi Pending class=wait | - | = | N WaitForPodScheduled ~waiting for pod a to be scheduled
+C3c | c pods=a,b | - | 1Gi Pending class=wait | - | = | N WaitForPodScheduled ~waiting for pods a,b to be scheduled
 1-14 | c | V: 1Gi Available ref=me/- class=wait | 1Gi Pending class=wait | V: Bound ref=me | Bound vol=V bc bd | -
 1-16 | c | V: 1Gi Available | 1Gi Pending vol=V modes=RWX | = | = | W VolumeMismatch ~Cannot bind to requested volume "volume1-16": incompatible accessMode
 1-17 | c | V_1: 1Gi Pending; V_2: 1Gi Failed; V_3: 1Gi Released; V_4: 1Gi nophase | 1Gi Pending | = | = | N FailedBinding
@@ -77,6 +82,8 @@ const D: &str = r#"
 4-12 | v old-claim | V: 10Gi Available ref=claim4-12/uid4-12-new Delete | 10Gi Bound vol=V | V: Bound ref=claim4-12/uid4-12-new | uid=uid4-12-new | -
 R0 | v | V: 1Gi Released ref=me Delete migrated=pd.csi.storage.gke.io pb=kubernetes.io/gce-pd | - | = | - | -
 R1 | v | V: 1Gi Released ref=me Retain | - | = | - | -
+R4 | v | V: 1Gi Released ref=me Shred | - | V: Failed ref=me ; message Volume has unrecognized PersistentVolumeReclaimPolicy | - | W VolumeUnknownReclaimPolicy ~Volume has unrecognized PersistentVolumeReclaimPolicy
+V0 | v | V: 1Gi Available Delete pb fin=[X] | - | V: fin=[X,PVC] | - | -
 "#;
 
 const E: &str = r#"
@@ -245,15 +252,18 @@ fn rows(text: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
 
 #[test]
 fn every_sync_leads_where_its_row_says() {
-    let mut failed = Vec::new();
+    let (mut failed, mut rules) = (Vec::new(), BTreeSet::new());
     for section in SECTIONS {
         for row in rows(section.rows) {
-            if let Err(why) = block_on(run(section, &row)) {
+            if let Err(why) = block_on(run(section, &row, &mut rules)) {
                 failed.push(format!("{}: {why}", row[0]));
             }
         }
     }
     assert!(failed.is_empty(), "{} rows fail:\n{}", failed.len(), failed.join("\n"));
+    let unmet = RULES.iter().chain(&RECLAIM_RULES).filter(|rule| !rules.contains(**rule));
+    let unmet: Vec<_> = unmet.collect();
+    assert!(unmet.is_empty(), "rules that no row meets: {unmet:?}");
 }
 
 fn script(text: &str) -> std::collections::VecDeque<Result<(), String>> {
@@ -287,6 +297,9 @@ fn world(section: Section, call: &str) -> World {
         }
     }
     for word in words {
+        if let Some(pods) = word.strip_prefix("pods=") {
+            pods.split(',').for_each(|pod| waiting_pod(&world, call, pod));
+        }
         let (key, value) = word.split_once('=').unwrap_or((word, ""));
         match key {
             "provision" => *world.plugin.provisions.lock().expect("script") = script(value),
@@ -306,6 +319,15 @@ fn world(section: Section, call: &str) -> World {
         }
     }
     world
+}
+
+/// A pod that is not scheduled and uses the row's claim.
+fn waiting_pod(world: &World, call: &str, pod: &str) {
+    let claim = if call.contains(',') { "claimC3c" } else { "claimC3b" };
+    world.server.put(json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": pod, "namespace": "default"},
+        "spec": {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": claim}}]},
+    }));
 }
 
 fn class(name: &str, provisioner: &str, waits: bool, default: bool) -> Value {
@@ -338,7 +360,7 @@ fn volumes<'a>(names: &Names, cell: &'a str) -> Vec<(String, &'a str)> {
         .collect()
 }
 
-async fn run(section: Section, row: &[&str]) -> Result<(), String> {
+async fn run(section: Section, row: &[&str], rules: &mut BTreeSet<String>) -> Result<(), String> {
     let [id, call, before, claim_before, after, claim_after, events] = *row else {
         return Err(format!("{} cells", row.len()));
     };
@@ -367,7 +389,13 @@ async fn run(section: Section, row: &[&str]) -> Result<(), String> {
     };
     expect(&mut expected, &names, after, claim_after, &own_claim);
 
+    rules.extend(world.controller.rule_now(&target).map(str::to_owned));
     let enqueued = act(&world, call, &names, &target).await?;
+    world.refresh();
+    rules.extend(world.controller.rule_now(&target).map(str::to_owned));
+    let written: Vec<_> =
+        world.server.lock().asked.iter().map(|write| write.reason.rule.clone()).collect();
+    rules.extend(written);
     let mut wrong = differences(&world, &expected);
     wrong.extend(events_differ(&mut world, events, &enqueued, &own_claim));
     // Settled: looking again writes nothing. Only a volume that has just been
