@@ -182,6 +182,10 @@ impl Data {
             let changed = std::mem::take(&mut self.awaiting);
             self.absorb(&changed, now_ms);
         }
+        // From the next frame on, what changes in a kind that is live is news.
+        let freshness = self.mirror.freshness().into_iter();
+        let live = freshness.filter(|(_, now)| now.is_complete()).map(|(kind, _)| kind);
+        self.lists.settled.extend(live);
     }
 
     /// Takes in that these objects changed. Costs what changed.
@@ -217,17 +221,12 @@ impl Data {
 
     fn note_changes(&mut self, changed: &HashSet<ObjectRef>, now_ms: u64) {
         self.changed.until_ms.retain(|_, until| *until > now_ms);
-        let fresh =
-            |kind| matches!(self.mirror.freshness_of(kind), Some(Freshness::Loading { .. }));
-        let kinds: HashSet<_> = changed.iter().map(|object| object.kind).collect();
-        let news: HashSet<_> =
-            kinds.iter().copied().filter(|kind| self.lists.settled.contains(kind)).collect();
-        self.lists.settled.extend(kinds.into_iter().filter(|kind| !fresh(kind)));
         if changed.len() > CHANGES_MAX {
             return;
         }
+        let settled = &self.lists.settled;
         self.mirror.read(|tables| {
-            for object in changed.iter().filter(|object| news.contains(object.kind)) {
+            for object in changed.iter().filter(|object| settled.contains(object.kind)) {
                 if let Some(uid) = uid_of(object, tables) {
                     self.changed.until_ms.insert(uid, now_ms + CHANGED_MS);
                 }

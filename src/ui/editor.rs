@@ -10,7 +10,7 @@
 //! Conflict => (Editing on the old version | Editing on the new one)
 //! ```
 
-use crossterm::event::KeyEvent;
+use crossterm::event::{KeyCode, KeyEvent};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use tui_textarea::{CursorMove, DataCursor, TextArea};
@@ -147,6 +147,17 @@ impl Editor {
         if self.text.0.input(key) {
             self.message = None;
         }
+        if key.code == KeyCode::Enter {
+            self.indent();
+        }
+    }
+
+    /// A new line begins below the one it follows.
+    fn indent(&mut self) {
+        let DataCursor(row, _) = self.text.0.cursor();
+        let above = row.checked_sub(1).and_then(|above| self.text.0.lines().get(above));
+        let spaces = above.map_or(0, |line| line.len() - line.trim_start_matches(' ').len());
+        self.text.0.insert_str(" ".repeat(spaces));
     }
 
     pub fn pasted(&mut self, text: &str) {
@@ -295,6 +306,16 @@ mod tests {
         let error = editor.write().expect_err("broken");
         assert!(error.starts_with("line "), "{error}");
         assert!(editor.text.0.cursor().0 > 0);
+    }
+
+    #[test]
+    fn new_line_is_indented_as_the_one_above() {
+        let mut editor = editor();
+        editor.text.go_to_line(4);
+        for code in [KeyCode::End, KeyCode::Enter, KeyCode::Char('x')] {
+            editor.typed(KeyEvent::new(code, crossterm::event::KeyModifiers::NONE));
+        }
+        assert_eq!(editor.text.0.lines()[4], "  x");
     }
 
     #[test]

@@ -94,7 +94,7 @@ pub fn writes(claim: &Claim, volume: &Volume) -> Vec<Write> {
         ClaimPhase::Pending | ClaimPhase::Bound | ClaimPhase::Unset => Value::Null,
     };
     let reference = json!({"namespace": namespace, "name": name, "uid": uid,
-        "resourceVersion": null, "apiVersion": null, "kind": null, "fieldPath": null});
+        "resourceVersion": null, "apiVersion": null, "kind": null});
     let because = format!("reserve {} for claim {namespace}/{name}", volume.meta.key.name);
     let mut writes = vec![Write {
         object: of_volume.clone(),

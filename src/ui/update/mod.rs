@@ -51,6 +51,9 @@ pub fn update(state: &mut State, data: &Data, message: Message, now_ms: u64) -> 
                 (state.width, state.height, std::mem::take(&mut state.history));
             let first = TableId::Overview;
             *state = State { now_ms, history, ..State::new(width, height, first) };
+            if data.scenario.is_some() {
+                state.open(View::Step);
+            }
             state.say(format!("opened {}", data.session.context));
             vec![Effect::Relens(first)]
         }

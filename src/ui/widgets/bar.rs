@@ -129,12 +129,19 @@ pub fn draw_strip(buffer: &mut Buffer, area: Rect, state: &State, data: &Data, t
     let width = usize::from(area.width);
     let rule = look.glyphs.rule().repeat(width);
     buffer.set_stringn(area.x, area.y, &rule, width, look.theme.style(Role::Border));
-    let (role, said) = strip_text(state, data, table);
-    let lines = text::wrap(&said, width.saturating_sub(2));
+    let mut lines: Vec<(Role, String)> = Vec::new();
     let shown = usize::from(area.height - 1);
-    for (at, line) in lines.iter().take(shown).enumerate() {
-        let more = at + 1 == shown && lines.len() > shown;
-        let line = if more { format!("{line} {}", look.glyphs.ellipsis()) } else { line.clone() };
+    if let Some(Freshness::Stale { error, .. }) = data.freshness(table) {
+        let text = format!("the server does not answer, trying again: {error}");
+        lines.push((Role::Error, text::fit(&text, width.saturating_sub(2), look.glyphs).into()));
+    }
+    let (role, said) = strip_text(state, data, table);
+    let said = text::wrap(&said, width.saturating_sub(2));
+    lines.extend(said.into_iter().map(|line| (role, line)));
+    let more = lines.len() > shown;
+    for (at, (role, line)) in lines.into_iter().take(shown).enumerate() {
+        let cut = more && at + 1 == shown;
+        let line = if cut { format!("{line} {}", look.glyphs.ellipsis()) } else { line };
         let fitted = text::fit(&line, width.saturating_sub(1), look.glyphs);
         let y = area.y + 1 + at as u16;
         buffer.set_stringn(area.x + 1, y, &fitted, width - 1, look.theme.style(role));
@@ -147,13 +154,15 @@ fn strip_text(state: &State, data: &Data, table: TableId) -> (Role, String) {
         Some(Freshness::Forbidden { message }) => {
             return (Role::Error, format!("not permitted: {message}; no rows means: cannot tell"));
         }
-        Some(Freshness::Stale { error, .. }) => {
-            return (Role::Error, format!("the server does not answer, trying again: {error}"));
-        }
         Some(Freshness::NotServed) => {
             return (Role::Error, "this server does not know the kind".into());
         }
-        Some(Freshness::Loading { .. } | Freshness::Live | Freshness::LiveInNamespace { .. })
+        Some(
+            Freshness::Loading { .. }
+            | Freshness::Live
+            | Freshness::LiveInNamespace { .. }
+            | Freshness::Stale { .. },
+        )
         | None => {}
     }
     if list.lost {

@@ -53,6 +53,8 @@ impl Console {
         data.heard = Some(NOW);
         data.rebuild();
         let state = State::new(width, height, TableId::Overview);
+        // What the first frame has seen is no news.
+        data.absorb_awaiting(0);
         let mut console = Self { state, data, effects: Vec::new(), now_ms: 1_000 };
         console.tell(Message::Changed);
         console

@@ -127,18 +127,6 @@ fn claim_that_just_changed_is_seen_to_have_changed() {
         console.press(":pvc\r");
         let changed =
             sample::claim("web", "assets", 99, 172_800, "Bound", "5Gi", "manual", "pv-05");
-        // The kind was loaded before: what comes now is news.
-        let again = sample::claim(
-            "web",
-            "registry",
-            98,
-            7_776_000,
-            "Bound",
-            "1Gi",
-            "manual",
-            "nfs-registry",
-        );
-        console.apply::<pvdeck::model::claim::Claim>(again);
         console.apply::<pvdeck::model::claim::Claim>(changed);
     });
 }

@@ -48,10 +48,22 @@ impl Screen {
         arguments: &[&str],
         environment: &[(&str, &str)],
     ) -> Self {
+        let program = pty_process::blocking::Command::new(env!("CARGO_BIN_EXE_pvdeck"));
+        Self::start_program(program, folder, rows, columns, arguments, environment)
+    }
+
+    fn start_program(
+        program: pty_process::blocking::Command,
+        folder: tempfile::TempDir,
+        rows: u16,
+        columns: u16,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let (pty, pts) = pty_process::blocking::open().expect("a terminal");
         pty.resize(pty_process::Size::new(rows, columns)).expect("a size");
         let home = folder.path().to_str().expect("a path");
-        let mut command = pty_process::blocking::Command::new(env!("CARGO_BIN_EXE_pvdeck"))
+        let mut command = program
             .args(arguments)
             .env_clear()
             .env("HOME", home)
@@ -223,6 +235,39 @@ fn suspending_gives_the_terminal_back_and_going_on_takes_it() {
     screen.shows("pvdeck").press("?").shows("THE OBJECT UNDER THE CURSOR").press("\x03");
     assert!(screen.end().success());
     screen.is_restored();
+}
+
+#[test]
+#[ignore = "run by the next test, on a terminal of its own"]
+fn child_that_panics_with_the_screen_up() {
+    // The harness names its threads for their tests; the console's is `main`.
+    let console = std::thread::Builder::new().name("main".into()).spawn(|| {
+        let folder = std::path::PathBuf::from(std::env::var_os("HOME").expect("a folder"));
+        pvdeck::panic_report::install(&folder).expect("installed");
+        let tty = pvdeck::ui::terminal::Tty::take().expect("a terminal");
+        let _told = pvdeck::ui::app::panics::install(&tty);
+        panic!("the screen broke");
+    });
+    let _ = console.expect("a thread").join();
+    // The harness may go on printing: the test is what is on the screen now.
+    std::process::exit(101);
+}
+
+#[test]
+fn panic_gives_the_terminal_back_and_leaves_a_readable_report() {
+    let home = tempfile::tempdir().expect("a folder");
+    let place = home.path().join("panic.txt");
+    let own = std::env::current_exe().expect("this test");
+    let program = pty_process::blocking::Command::new(own);
+    let name = "console::terminal::child_that_panics_with_the_screen_up";
+    let arguments = ["--exact", name, "--ignored", "--nocapture"];
+    let mut screen = Screen::start_program(program, home, 40, 120, &arguments, &[]);
+    assert!(!screen.end().success());
+    screen.is_restored();
+    let text = screen.text();
+    assert!(text.contains("the screen broke"), "{text}");
+    let report = std::fs::read_to_string(place).expect("a report");
+    assert!(report.contains("the screen broke"), "{report}");
 }
 
 #[test]
