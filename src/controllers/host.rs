@@ -17,8 +17,6 @@ use crate::cluster::write_path::WritePath;
 use crate::controllers::events::{self, Recorder};
 use crate::controllers::health::{Figures, Health, LoopState};
 use crate::controllers::persistent_volume::controller::{self, PersistentVolumeController};
-use crate::controllers::persistent_volume::host_path::{Directories, HostPath, Nfs};
-use crate::controllers::persistent_volume::plugin::BUILT_IN;
 use crate::controllers::protection::attributes_class::AttributesClassProtection;
 use crate::controllers::protection::claim::ClaimProtection;
 use crate::controllers::protection::volume::VolumeProtection;
@@ -28,6 +26,9 @@ use crate::controllers::work_loop::{self, LoopSettings, Reconciler, words};
 use crate::mirror::Mirror;
 use crate::model::clock::Clock;
 use crate::model::kind::{self, Kind};
+use crate::plugins::host_path::{Directories, HostPath};
+use crate::plugins::kinds::CONTROLLER_PLUGINS;
+use crate::plugins::nfs::Nfs;
 
 /// What must have been listed before a controller may decide anything: a claim
 /// whose volume has not been listed yet would be declared Lost.
@@ -127,7 +128,7 @@ pub fn start_with(
             }),
             Arc::new(Nfs),
         ],
-        facts: BUILT_IN.to_vec(),
+        facts: CONTROLLER_PLUGINS.to_vec(),
         dynamic_provisioning: options.dynamic_provisioning,
         health: health.clone(),
     };

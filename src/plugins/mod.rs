@@ -25,6 +25,48 @@
 //! FlexVolume driver is the built-in [`block_disk`].
 
 pub mod error;
+pub mod format_and_mount;
 pub mod host;
+pub mod kinds;
 pub mod layout;
 pub mod plugin;
+pub mod steps;
+
+pub mod block_disk;
+pub mod empty_dir;
+pub mod fc;
+pub mod host_path;
+pub mod iscsi;
+pub mod key_files;
+pub mod legacy;
+pub mod local;
+pub mod nfs;
+pub mod recycler_pod;
+
+use std::sync::Arc;
+
+use crate::plugins::host::Disks;
+use crate::plugins::plugin::{Plugins, VolumePlugin};
+
+/// The plugins that nodes and the attach/detach controller know. With
+/// `legacy_kinds` also those that are in Kubernetes no more, on a generic
+/// backend.
+pub fn for_nodes(disks: &Arc<dyn Disks>, legacy_kinds: bool) -> Plugins {
+    let mut plugins: Vec<Arc<dyn VolumePlugin>> = vec![
+        Arc::new(host_path::HostPath::default()),
+        Arc::new(local::Local),
+        Arc::new(nfs::Nfs),
+        Arc::new(empty_dir::EmptyDir),
+        Arc::new(key_files::KeyFiles::ConfigMap),
+        Arc::new(key_files::KeyFiles::Secret),
+        Arc::new(iscsi::IscsiPlugin),
+        Arc::new(fc::FibreChannelPlugin),
+        Arc::new(block_disk::BlockDisk::new(disks.clone())),
+    ];
+    if legacy_kinds {
+        let gone = kinds::KINDS.iter().filter(|kind| kind.is_gone());
+        let legacy = gone.map(|kind| legacy::Legacy::new(kind, disks.clone()));
+        plugins.extend(legacy.map(|plugin| Arc::new(plugin) as Arc<dyn VolumePlugin>));
+    }
+    Plugins::new(plugins)
+}

@@ -212,7 +212,8 @@ pub struct FoundVolume {
     pub is_block: bool,
 }
 
-type Done<'a, T> = BoxFuture<'a, Result<T, PluginError>>;
+/// A step under way.
+pub type Done<'a, T> = BoxFuture<'a, Result<T, PluginError>>;
 
 /// A kind of volume.
 ///
@@ -293,10 +294,11 @@ pub trait VolumePlugin: Send + Sync {
         ready(Ok(volume.device_path.clone())).boxed()
     }
 
-    /// Where the device mount is (`GetDeviceMountPath`). `None`: no stage.
-    fn device_mount_path(&self, volume: &NodeVolume) -> Option<String> {
+    /// Where the device mount is (`GetDeviceMountPath`); for some kinds that
+    /// depends on what is on the node. `None`: no stage.
+    fn device_mount_path<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, Option<String>> {
         let _ = volume;
-        None
+        ready(Ok(None)).boxed()
     }
 
     /// Formats if blank, checks, mounts at the device mount path

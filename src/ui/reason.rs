@@ -10,11 +10,11 @@ use crate::controllers::persistent_volume::because::Because;
 use crate::controllers::persistent_volume::explain::{
     ClassState, Explanation, Provisioner, calls_for_explanation, explain,
 };
-use crate::controllers::persistent_volume::plugin::BUILT_IN;
 use crate::mirror::Tables;
 use crate::model::claim::{Claim, ClaimPhase};
 use crate::model::class::StorageClass;
 use crate::model::object::Key;
+use crate::plugins::kinds::CONTROLLER_PLUGINS;
 use crate::ui::sign::Sign;
 
 /// Why a claim is as it is: a sign for the row, a sentence for the strip.
@@ -102,7 +102,7 @@ pub fn reason(claim: &Arc<Claim>, tables: &Tables) -> Reason {
     if !calls_for_explanation(claim) {
         return bound(claim, tables);
     }
-    explained(claim, &explain(tables, &BUILT_IN, claim), tables)
+    explained(claim, &explain(tables, &CONTROLLER_PLUGINS, claim), tables)
 }
 
 fn deleting(claim: &Claim, tables: &Tables) -> Reason {

@@ -19,8 +19,6 @@ pub const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 pub const MIGRATED_TO: &str = "pv.kubernetes.io/migrated-to";
 /// On a volume: the claim's capacity before a resize that a node has to finish.
 pub const PRE_RESIZE_CAPACITY: &str = "volume.alpha.kubernetes.io/pre-resize-capacity";
-/// On a volume made by the host-path provisioner.
-pub const CREATED_BY: &str = "kubernetes.io/createdby";
 
 /// Holds a provisioned volume until its backing store is deleted.
 pub const CONTROLLER_FINALIZER: &str = "kubernetes.io/pv-controller";

@@ -21,7 +21,6 @@ use crate::controllers::persistent_volume::cache::Cache;
 use crate::controllers::persistent_volume::claim::decide_claim;
 use crate::controllers::persistent_volume::latency::Latency;
 use crate::controllers::persistent_volume::operations::Operations;
-use crate::controllers::persistent_volume::plugin::{PluginFacts, VolumePlugin};
 use crate::controllers::persistent_volume::verdict::{Live, Operation, Step, Verdict, View, Wake};
 use crate::controllers::persistent_volume::volume::decide_volume;
 use crate::controllers::persistent_volume::waiting::Waiting;
@@ -35,6 +34,7 @@ use crate::model::object::{Key, ObjectRef};
 use crate::model::row::Row;
 use crate::model::volume::Volume;
 use crate::model::write::Write;
+use crate::plugins::plugin::{PluginFacts, VolumePlugin};
 
 /// A pass has at most so many steps: more means that two rules disagree, and
 /// the loop must not follow them for ever.

@@ -12,7 +12,6 @@ use crate::controllers::persistent_volume::because::Because;
 use crate::controllers::persistent_volume::cache::Cache;
 use crate::controllers::persistent_volume::claim::{decide_claim, is_delayed};
 use crate::controllers::persistent_volume::migration;
-use crate::controllers::persistent_volume::plugin::PluginFacts;
 use crate::controllers::persistent_volume::provisioning::IN_TREE;
 use crate::controllers::persistent_volume::verdict::{Live, View, Wake};
 use crate::mirror::Tables;
@@ -20,6 +19,7 @@ use crate::model::claim::{Claim, ClaimPhase};
 use crate::model::class::{BindingMode, StorageClass};
 use crate::model::fit::{self, Fit, Misfit, Refusals, Search};
 use crate::model::volume::Volume;
+use crate::plugins::plugin::{Capability, PluginFacts};
 
 /// How many volumes are named as nearest.
 const NEAREST: usize = 3;
@@ -182,7 +182,7 @@ fn provisioner(view: &View<'_>, class: &StorageClass) -> Provisioner {
     }
     let plugin = view.plugins.iter().find(|plugin| plugin.name == &*name);
     match plugin {
-        Some(plugin) if plugin.provisions => Provisioner::BuiltIn { name },
+        Some(plugin) if plugin.can(Capability::Provision) => Provisioner::BuiltIn { name },
         _ if !name.starts_with(IN_TREE) => Provisioner::External { name, migrated_from: None },
         _ => Provisioner::Nobody { name },
     }
@@ -193,10 +193,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::controllers::persistent_volume::plugin::BUILT_IN;
     use crate::mirror::Mirror;
     use crate::model::object::Key;
     use crate::model::row::Row;
+    use crate::plugins::kinds::CONTROLLER_PLUGINS;
 
     fn volume(name: &str, size: &str, class: &str) -> Value {
         json!({
@@ -221,7 +221,7 @@ mod tests {
         mirror.apply(Claim::from_object(&claim).expect("a claim"));
         mirror.read(|tables| {
             let claim = tables.claims.get(&Key::new("d", "c")).expect("it is there");
-            explain(tables, &BUILT_IN, claim)
+            explain(tables, &CONTROLLER_PLUGINS, claim)
         })
     }
 

@@ -6,20 +6,11 @@ use crate::controllers::persistent_volume::annotations::{
     BETA_STORAGE_PROVISIONER, MIGRATED_TO, PROVISIONED_BY, STORAGE_PROVISIONER,
 };
 use crate::model::object::Meta;
-
-const MIGRATED: [(&str, &str); 7] = [
-    ("kubernetes.io/aws-ebs", "ebs.csi.aws.com"),
-    ("kubernetes.io/gce-pd", "pd.csi.storage.gke.io"),
-    ("kubernetes.io/azure-disk", "disk.csi.azure.com"),
-    ("kubernetes.io/azure-file", "file.csi.azure.com"),
-    ("kubernetes.io/cinder", "cinder.csi.openstack.org"),
-    ("kubernetes.io/vsphere-volume", "csi.vsphere.vmware.com"),
-    ("kubernetes.io/portworx-volume", "pxd.portworx.com"),
-];
+use crate::plugins::kinds;
 
 /// The driver that took over from an in-tree plugin.
 pub fn driver_of(plugin: &str) -> Option<&'static str> {
-    MIGRATED.iter().find(|(name, _)| *name == plugin).map(|(_, driver)| *driver)
+    kinds::by_plugin(plugin)?.migrated_to()
 }
 
 /// The provisioner recorded on a claim: the current annotation, else its

@@ -18,10 +18,8 @@ pub mod cache;
 pub mod claim;
 pub mod controller;
 pub mod explain;
-pub mod host_path;
 pub mod index;
 pub mod latency;
-pub mod plugin;
 pub mod verdict;
 pub mod volume;
 
@@ -31,7 +29,6 @@ mod migration;
 mod operations;
 mod provisioning;
 mod reclaim;
-mod recycler_pod;
 mod waiting;
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use crate::controllers::persistent_volume::bind::{object, patch};
 use crate::controllers::persistent_volume::migration;
 use crate::controllers::persistent_volume::verdict::{Operation, Step, Verdict, View, Wake};
 use crate::model::claim::Claim;
+use crate::plugins::plugin::Capability;
 
 /// Provisioners of this prefix are part of Kubernetes; all others are external.
 pub const IN_TREE: &str = "kubernetes.io/";
@@ -41,7 +42,7 @@ pub fn decide(view: &View<'_>, claim: &Claim) -> Verdict {
     let plugin = view.plugins.iter().find(|plugin| plugin.name == &**provisioner);
     match plugin {
         // P3 (row 11-1)
-        Some(plugin) if plugin.provisions => internal(claim, name, plugin.name),
+        Some(plugin) if plugin.can(Capability::Provision) => internal(claim, name, plugin.name),
         // P4 (row 11-17)
         _ if !provisioner.starts_with(IN_TREE) => external(claim, provisioner),
         // P5 (rows 11-2, 11-18)

@@ -9,11 +9,11 @@ use crate::controllers::persistent_volume::annotations::{MIGRATED_TO, PROVISIONE
 use crate::controllers::persistent_volume::because::Because;
 use crate::controllers::persistent_volume::bind::{object, patch_status};
 use crate::controllers::persistent_volume::cache::Cache;
-use crate::controllers::persistent_volume::plugin::PluginFacts;
 use crate::controllers::persistent_volume::provisioning::IN_TREE;
 use crate::controllers::persistent_volume::verdict::{Operation, Step, Verdict, View, Wake};
 use crate::model::volume::{ReclaimPolicy, Volume, VolumePhase};
 use crate::model::write::Write;
+use crate::plugins::plugin::{Capability, PluginFacts};
 
 /// What to do next about a volume that is Released or Failed.
 pub fn decide(view: &View<'_>, volume: &Volume) -> Verdict {
@@ -82,7 +82,7 @@ pub fn deleter(plugins: &[PluginFacts], volume: &Volume) -> Deleter {
     let provisioner = volume.meta.annotation(PROVISIONED_BY).filter(|value| !value.is_empty());
     if let Some(provisioner) = provisioner {
         return match plugins.iter().find(|plugin| plugin.name == provisioner) {
-            Some(plugin) if plugin.deletes => Deleter::Plugin(plugin.name),
+            Some(plugin) if plugin.can(Capability::Delete) => Deleter::Plugin(plugin.name),
             _ if !provisioner.starts_with(IN_TREE) => Deleter::External,
             Some(_) => Deleter::None("no deletable volume plugin matched".to_owned()),
             None => Deleter::None(format!("no volume plugin matched name: {provisioner}")),
@@ -92,7 +92,7 @@ pub fn deleter(plugins: &[PluginFacts], volume: &Volume) -> Deleter {
         return Deleter::External;
     }
     let cause = match plugins.iter().find(|plugin| plugin.supports(&volume.source)) {
-        Some(plugin) if plugin.deletes => return Deleter::Plugin(plugin.name),
+        Some(plugin) if plugin.can(Capability::Delete) => return Deleter::Plugin(plugin.name),
         Some(_) => "no deletable volume plugin matched",
         None => "no volume plugin matched",
     };

@@ -7,11 +7,11 @@ use crate::controllers::events::Note;
 use crate::controllers::holds::Holds;
 use crate::controllers::persistent_volume::because::Because;
 use crate::controllers::persistent_volume::cache::Cache;
-use crate::controllers::persistent_volume::plugin::PluginFacts;
 use crate::model::claim::Claim;
 use crate::model::object::{Key, ObjectRef};
 use crate::model::volume::Volume;
 use crate::model::write::Write;
+use crate::plugins::plugin::PluginFacts;
 
 /// Everything a decision may look at.
 #[derive(Clone, Copy)]

@@ -32,8 +32,9 @@ pub enum Command {
     Other { argv: Vec<String> },
 }
 
-/// The kind of a command, for rules of latency and fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// The kind of a request, for rules of latency and fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Verb {
     Probe,
     Format,
@@ -47,9 +48,6 @@ pub enum Verb {
     LoopDetach,
     LoopFind,
     Other,
-    /// A remote disk attached by its service, before the node sees a device.
-    DiskAttach,
-    DiskDetach,
     /// Any look at files or at the mount table.
     ReadFiles,
     /// Any change of files.

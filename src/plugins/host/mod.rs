@@ -20,6 +20,9 @@ pub mod error;
 pub mod files;
 pub mod mount_table;
 pub mod record;
+pub mod simulated;
+
+mod log;
 
 use std::fmt;
 use std::sync::Arc;
@@ -33,6 +36,7 @@ pub use files::{FileAnswer, FileKind, FileRequest, Files};
 pub use mount_table::{MountEntry, MountTable};
 pub use record::{CommandRecord, Exit, OnBehalf};
 
+use crate::model::clock::Clock;
 use crate::plugins::layout::Layout;
 
 /// One node's machine. Cheap to share; every method may be called at any time
@@ -44,6 +48,9 @@ pub trait Host: Send + Sync + fmt::Debug {
 
     /// Where the kubelet of this node keeps things.
     fn layout(&self) -> &Layout;
+
+    /// The time of the cluster that the node belongs to.
+    fn clock(&self) -> &Arc<dyn Clock>;
 
     /// Runs a command to its end. `on_behalf` says which volume and pod the
     /// record is shown with. Errors only if the command could not be run or

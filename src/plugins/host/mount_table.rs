@@ -23,10 +23,6 @@ impl MountEntry {
     pub fn is_read_only(&self) -> bool {
         self.options.iter().any(|option| option == "ro")
     }
-
-    fn same_source(&self, other: &Self) -> bool {
-        self.device == other.device && self.root == other.root
-    }
 }
 
 /// All mounts of a node, oldest first.
@@ -54,11 +50,15 @@ impl MountTable {
         self.0.iter().filter(covers).max_by_key(|mount| mount.target.len())
     }
 
-    /// The other places where what is mounted at `target` is mounted too.
-    pub fn references(&self, target: &str) -> Vec<&MountEntry> {
-        let Some(mount) = self.at(target) else { return Vec::new() };
-        let others = self.0.iter().filter(|other| other.target != mount.target);
-        others.filter(|other| other.same_source(mount)).collect()
+    /// The other places where what lies at a path is mounted too: the source
+    /// of a mount point, or a directory of the mount it lies on.
+    pub fn references(&self, path: &str) -> Vec<&MountEntry> {
+        let Some(mount) = self.covering(path) else { return Vec::new() };
+        let rest = path.strip_prefix(mount.target.trim_end_matches('/')).unwrap_or_default();
+        let root = format!("{}{rest}", mount.root.trim_end_matches('/'));
+        let root = if root.is_empty() { "/" } else { &root };
+        let others = self.0.iter().filter(|other| other.target != path);
+        others.filter(|other| other.device == mount.device && other.root == root).collect()
     }
 
     /// The mounts at or below a path.
@@ -143,6 +143,7 @@ mod tests {
         assert_eq!(places("/var/lib/kubelet/plugins/a"), ["/var/lib/kubelet/pods/u/volumes/p/a"]);
         assert!(places("/tmp/one").is_empty());
         assert!(places("/nowhere").is_empty());
+        assert_eq!(places("/srv/my data"), ["/mnt"]);
         assert!(
             table.at("/var/lib/kubelet/pods/u/volumes/p/a").is_some_and(MountEntry::is_read_only)
         );

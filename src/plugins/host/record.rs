@@ -38,6 +38,8 @@ pub enum Exit {
     Signal(i32),
     /// It is shown only, never run: see `iscsi` and `fc`.
     NotRun,
+    /// Whoever waited for it no longer does; how it ended is not known.
+    GivenUp,
 }
 
 impl Exit {
@@ -54,6 +56,7 @@ impl fmt::Display for Exit {
             Self::Missing => f.write_str("executable file not found in $PATH"),
             Self::Signal(signal) => write!(f, "signal: {signal}"),
             Self::NotRun => f.write_str("not run"),
+            Self::GivenUp => f.write_str("given up"),
         }
     }
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use crate::controllers::persistent_volume::explain::{
     ClassState, Explanation, Provisioner, against, explain,
 };
-use crate::controllers::persistent_volume::plugin::BUILT_IN;
 use crate::mirror::Tables;
 use crate::model::claim::{Claim, ClaimPhase};
 use crate::model::fit::{Fit, Misfit};
 use crate::model::object::Key;
 use crate::model::volume::Volume;
+use crate::plugins::kinds::CONTROLLER_PLUGINS;
 use crate::ui::data::Data;
 use crate::ui::lists::volumes;
 use crate::ui::reason;
@@ -33,7 +33,7 @@ pub fn write(page: &mut Page<'_>, target: &Target, data: &Data) {
             return;
         };
         journey::head(page, claim, context.now);
-        let explanation = explain(tables, &BUILT_IN, claim);
+        let explanation = explain(tables, &CONTROLLER_PLUGINS, claim);
         let reason = reason::reason(claim, tables);
         let normal = if reason.sign == Sign::NotYet { "This is normal: " } else { "" };
         page.signed(reason.sign, "because", 10, &format!("{normal}{}", reason.text));

@@ -14,9 +14,6 @@ use crate::cluster::write_path::WriteError;
 use crate::controllers::events::{Note, Recorder};
 use crate::controllers::health::Health;
 use crate::controllers::persistent_volume::controller::{Parts, PersistentVolumeController};
-use crate::controllers::persistent_volume::plugin::{
-    PluginError, PluginFacts, ProvisionRequest, Recycling, VolumePlugin,
-};
 use crate::controllers::server::{ReadError, Server};
 use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
 use crate::mirror::Mirror;
@@ -28,7 +25,14 @@ use crate::model::object::{Key, ObjectRef};
 use crate::model::pod::Pod;
 use crate::model::row::Row;
 use crate::model::volume::Volume;
+use crate::model::volume_source::VolumeSpec;
 use crate::model::write::{Change, Write};
+use crate::plugins::error::PluginError;
+use crate::plugins::host::Host;
+use crate::plugins::plugin::{
+    Capabilities, Capability, Done, FoundVolume, NodeVolume, PluginFacts, ProvisionRequest,
+    Published, Recycling, VolumePlugin,
+};
 
 /// What happens to a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -272,10 +276,12 @@ pub struct MockPlugin {
 pub const MOCK: PluginFacts = PluginFacts {
     name: "kubernetes.io/mock-volume",
     source: None,
-    provisions: true,
-    deletes: true,
-    recycles: true,
-    mount_options: false,
+    driver: None,
+    capabilities: Capabilities::of(&[
+        Capability::Provision,
+        Capability::Delete,
+        Capability::Recycle,
+    ]),
 };
 
 impl VolumePlugin for MockPlugin {
@@ -326,6 +332,26 @@ impl VolumePlugin for MockPlugin {
             .pop_front()
             .unwrap_or_else(|| Err("Mock plugin error: no recycleCalls configured".to_owned()));
         ready(Recycling::Done(done.map_err(PluginError::Failed))).boxed()
+    }
+
+    fn volume_name(&self, spec: &VolumeSpec) -> Result<String, PluginError> {
+        Ok(spec.name.to_string())
+    }
+
+    fn publish<'a>(&'a self, _volume: &'a NodeVolume) -> Done<'a, Published> {
+        ready(Err(PluginError::Unsupported { plugin: MOCK.name, doing: "publish" })).boxed()
+    }
+
+    fn unpublish<'a>(&'a self, _volume: &'a NodeVolume) -> Done<'a, ()> {
+        ready(Err(PluginError::Unsupported { plugin: MOCK.name, doing: "unpublish" })).boxed()
+    }
+
+    fn reconstruct<'a>(
+        &'a self,
+        _host: &'a Arc<dyn Host>,
+        _found: &'a FoundVolume,
+    ) -> Done<'a, VolumeSpec> {
+        ready(Err(PluginError::Unsupported { plugin: MOCK.name, doing: "reconstruct" })).boxed()
     }
 }
 

@@ -7,13 +7,13 @@ use crate::controllers::events::Note;
 use crate::controllers::persistent_volume::annotations::CONTROLLER_FINALIZER;
 use crate::controllers::persistent_volume::because::Because;
 use crate::controllers::persistent_volume::bind::{object, patch};
-use crate::controllers::persistent_volume::plugin::PluginError;
 use crate::controllers::persistent_volume::reclaim;
 use crate::controllers::persistent_volume::verdict::{Verdict, Wake};
 use crate::model::kind;
 use crate::model::object::{Key, ObjectRef};
 use crate::model::volume::Volume;
 use crate::model::write::{Change, Reason, Write};
+use crate::plugins::error::PluginError;
 
 impl PersistentVolumeController {
     /// Deletes the backing store, takes our finalizer off, deletes the volume.
@@ -43,7 +43,7 @@ impl PersistentVolumeController {
             Err(PluginError::NotCreated(text)) => {
                 format!("failed to create deleter for volume \"{name}\": {text}")
             }
-            Err(PluginError::Failed(text)) => text,
+            Err(error) => error.to_string(),
         };
         let fail = |volume: &Volume| {
             let because = Because::DeleteFailed { why: why.as_str().into() };

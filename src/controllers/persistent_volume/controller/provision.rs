@@ -11,14 +11,15 @@ use crate::controllers::persistent_volume::annotations::{
     BOUND_BY_CONTROLLER, CONTROLLER_FINALIZER, PROVISIONED_BY, SELECTED_NODE, YES,
 };
 use crate::controllers::persistent_volume::because::Because;
-use crate::controllers::persistent_volume::plugin::VolumePlugin;
-use crate::controllers::persistent_volume::plugin::{PluginError, ProvisionRequest};
 use crate::model::claim::Claim;
 use crate::model::clock::TimerUse;
 use crate::model::kind::{self, Kind};
 use crate::model::object::{Key, ObjectRef};
 use crate::model::row::Row;
 use crate::model::write::{Change, Reason, Write};
+use crate::plugins::error::PluginError;
+use crate::plugins::plugin::VolumePlugin;
+use crate::plugins::plugin::{Capability, ProvisionRequest};
 
 /// How often creating the volume, and cleaning up after it, is tried.
 const TRIES: usize = 5;
@@ -55,7 +56,7 @@ impl PersistentVolumeController {
         };
         // Step 5
         let options = mount_options(&class_object);
-        if !options.is_empty() && !doer.facts().mount_options {
+        if !options.is_empty() && !doer.facts().can(Capability::MountOptions) {
             return complain(format!(
                 "Mount options are not supported by the provisioner but StorageClass \"{class}\" \
                  has mount options [{}]",

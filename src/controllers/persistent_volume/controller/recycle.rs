@@ -13,13 +13,13 @@ use crate::controllers::persistent_volume::because::Because;
 use crate::controllers::persistent_volume::bind::{
     let_go, object, patch, patch_status, phase_of_volume,
 };
-use crate::controllers::persistent_volume::plugin::Recycling;
 use crate::controllers::persistent_volume::reclaim;
 use crate::controllers::persistent_volume::verdict::{Verdict, Wake};
 use crate::model::kind;
 use crate::model::object::{Key, ObjectRef};
 use crate::model::volume::{ClaimRef, Volume, VolumePhase};
 use crate::model::write::{Change, Reason, Write};
+use crate::plugins::plugin::{Capability, Recycling};
 
 impl PersistentVolumeController {
     pub(super) async fn recycle(&self, name: &str, uid: &str) -> Result<(), String> {
@@ -38,7 +38,9 @@ impl PersistentVolumeController {
             return Ok(());
         }
         let plugin = self.parts.facts.iter().find(|plugin| plugin.supports(&volume.source));
-        let plugin = plugin.filter(|plugin| plugin.recycles).and_then(|p| self.plugin(p.name));
+        let plugin = plugin
+            .filter(|plugin| plugin.can(Capability::Recycle))
+            .and_then(|p| self.plugin(p.name));
         let Some(plugin) = plugin else {
             return self
                 .recycling_failed(&object, uid, "No recycler plugin found for the volume!")

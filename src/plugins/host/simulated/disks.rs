@@ -1,0 +1,137 @@
+//! The disks' service of a simulated world: what a cloud's API does.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::future::{BoxFuture, FutureExt, ready};
+
+use crate::plugins::host::simulated::state::{DISKS, Disk, DiskContent, State};
+use crate::plugins::host::simulated::{Simulated, World};
+use crate::plugins::host::{Command, Disks, HostError, OnBehalf};
+
+fn missing(id: &str) -> HostError {
+    HostError::NoSuchDisk { id: id.to_owned() }
+}
+
+/// The device on a node, if the disk is attached there.
+fn device_of(state: &State, id: &str, node: &str) -> Option<String> {
+    let name = state.disks.get(id)?.attached.get(node)?;
+    Some(format!("/dev/{name}"))
+}
+
+impl World {
+    fn member(&self, node: &str) -> Option<Arc<Simulated>> {
+        self.lock().hosts.get(node).cloned()
+    }
+
+    async fn attach_disk(
+        &self,
+        on_behalf: &OnBehalf,
+        id: &str,
+        node: &str,
+        shared: bool,
+    ) -> Result<String, HostError> {
+        {
+            let held = self.lock();
+            let disk = held.state.disks.get(id).ok_or_else(|| missing(id))?;
+            if let Some(device) = device_of(&held.state, id, node) {
+                return Ok(device);
+            }
+            if let Some(other) = disk.attached.keys().next().filter(|_| !shared) {
+                let (id, node) = (id.to_owned(), other.to_string());
+                return Err(HostError::AttachedElsewhere { id, node });
+            }
+        }
+        let lost = || HostError::NodeLost { node: node.into() };
+        let member = self.member(node).ok_or_else(lost)?;
+        let file = format!("{DISKS}/{id}.img");
+        let record = member.perform(on_behalf, Command::LoopAttach { file }, true).await?;
+        if record.succeeded() {
+            return Ok(record.output().trim().to_owned());
+        }
+        Err(HostError::Failed { text: record.output().trim().to_owned() })
+    }
+
+    async fn detach_disk(
+        &self,
+        on_behalf: &OnBehalf,
+        id: &str,
+        node: &str,
+    ) -> Result<(), HostError> {
+        let device = device_of(&self.lock().state, id, node);
+        let (Some(device), Some(member)) = (device, self.member(node)) else { return Ok(()) };
+        let record = member.perform(on_behalf, Command::LoopDetach { device }, true).await?;
+        if record.succeeded() {
+            return Ok(());
+        }
+        Err(HostError::Failed { text: record.output().trim().to_owned() })
+    }
+}
+
+impl Disks for World {
+    fn create(&self, id: &str, bytes: u64) -> BoxFuture<'_, Result<(), HostError>> {
+        let disk = || Disk {
+            bytes,
+            content: DiskContent::Blank,
+            read_only: false,
+            attached: BTreeMap::new(),
+        };
+        self.lock().state.disks.entry(id.into()).or_insert_with(|| Arc::new(disk()));
+        ready(Ok(())).boxed()
+    }
+
+    fn delete(&self, id: &str) -> BoxFuture<'_, Result<(), HostError>> {
+        let mut held = self.lock();
+        let user = held.state.disks.get(id).and_then(|disk| disk.attached.keys().next());
+        let deleted = match user {
+            Some(node) => Err(HostError::DiskInUse { id: id.to_owned(), node: node.to_string() }),
+            None => {
+                held.state.disks.remove(id);
+                Ok(())
+            }
+        };
+        ready(deleted).boxed()
+    }
+
+    fn grow(&self, id: &str, bytes: u64) -> BoxFuture<'_, Result<(), HostError>> {
+        let grown = match self.lock().state.disk(id) {
+            Some(disk) => {
+                disk.bytes = disk.bytes.max(bytes);
+                Ok(())
+            }
+            None => Err(missing(id)),
+        };
+        ready(grown).boxed()
+    }
+
+    fn attach(
+        &self,
+        on_behalf: &OnBehalf,
+        id: &str,
+        node: &str,
+        shared: bool,
+    ) -> BoxFuture<'_, Result<String, HostError>> {
+        let (on_behalf, id, node) = (on_behalf.clone(), id.to_owned(), node.to_owned());
+        async move { self.attach_disk(&on_behalf, &id, &node, shared).await }.boxed()
+    }
+
+    fn detach(
+        &self,
+        on_behalf: &OnBehalf,
+        id: &str,
+        node: &str,
+    ) -> BoxFuture<'_, Result<(), HostError>> {
+        let (on_behalf, id, node) = (on_behalf.clone(), id.to_owned(), node.to_owned());
+        async move { self.detach_disk(&on_behalf, &id, &node).await }.boxed()
+    }
+
+    fn attached_to(&self, id: &str) -> BoxFuture<'_, Result<Vec<(String, String)>, HostError>> {
+        let held = self.lock();
+        let attached = held.state.disks.get(id).map(|disk| {
+            let at =
+                |(node, name): (&Arc<str>, &String)| (node.to_string(), format!("/dev/{name}"));
+            disk.attached.iter().map(at).collect()
+        });
+        ready(attached.ok_or_else(|| missing(id))).boxed()
+    }
+}
