@@ -288,3 +288,143 @@ pub fn words(panic: &(dyn Any + Send)) -> &str {
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no words")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::cluster::clock::ManualClock;
+    use crate::mirror::Mirror;
+    use crate::model::kind;
+    use crate::model::object::Key;
+
+    fn object(name: &str) -> ObjectRef {
+        ObjectRef::new(kind::PERSISTENT_VOLUME, Key::cluster(name))
+    }
+
+    type Script = dyn Fn(&Scripted, ObjectRef) -> BoxFuture<'static, Pass> + Send + Sync;
+
+    /// Looks at the same objects each time and does what its script says.
+    struct Scripted {
+        objects: Vec<ObjectRef>,
+        holds: HoldTable,
+        looked_at: Mutex<Vec<(ObjectRef, Timestamp)>>,
+        clock: ManualClock,
+        script: Box<Script>,
+    }
+
+    impl Reconciler for Scripted {
+        fn take_in(&self, _changed: HashSet<ObjectRef>) -> Vec<ObjectRef> {
+            self.objects.clone()
+        }
+
+        fn everything(&self) -> Vec<ObjectRef> {
+            self.objects.clone()
+        }
+
+        fn holds(&self) -> &HoldTable {
+            &self.holds
+        }
+
+        fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {
+            let now = self.clock.now();
+            self.looked_at.lock().expect("the log").push((object.clone(), now));
+            (self.script)(&self, object)
+        }
+    }
+
+    struct Running {
+        reconciler: Arc<Scripted>,
+        clock: ManualClock,
+        health: Health,
+        _task: tokio::task::JoinHandle<()>,
+    }
+
+    async fn running(
+        names: &[&str],
+        script: impl Fn(&Scripted, ObjectRef) -> BoxFuture<'static, Pass> + Send + Sync + 'static,
+    ) -> Running {
+        let clock = ManualClock::new(Timestamp::from_second(1_800_000_000).expect("in range"));
+        let reconciler = Arc::new(Scripted {
+            objects: names.iter().map(|name| object(name)).collect(),
+            holds: HoldTable::default(),
+            looked_at: Mutex::default(),
+            clock: clock.clone(),
+            script: Box::new(script),
+        });
+        let (mirror, health) = (Mirror::default(), Health::default());
+        let settings = LoopSettings { parallel: 2, resync: None };
+        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+        let work = run(reconciler.clone(), mirror.subscribe(), shared, health.clone(), settings);
+        let task = tokio::spawn(work);
+        clock.idle().await;
+        Running { reconciler, clock, health, _task: task }
+    }
+
+    impl Running {
+        fn times(&self) -> Vec<i64> {
+            let looked_at = self.reconciler.looked_at.lock().expect("the log");
+            let first = looked_at[0].1;
+            let since = |at: &Timestamp| at.duration_since(first).as_millis();
+            looked_at.iter().map(|(_, at)| since(at).try_into().expect("short")).collect()
+        }
+    }
+
+    fn now(pass: Pass) -> BoxFuture<'static, Pass> {
+        future::ready(pass).boxed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failing_object_is_tried_again_after_twice_the_pause() {
+        let failing = |_: &Scripted, _| now(Pass::new(Outcome::Failed("no".into())));
+        let running = running(&["a"], failing).await;
+        running.clock.advance(Duration::from_millis(100)).await;
+        assert_eq!(running.times(), [0, 5, 15, 35, 75]);
+        let figures = running.health.figures();
+        assert_eq!((figures.errors, figures.paused), (5, 1));
+        assert_eq!(figures.last_error.expect("an error").error, "no");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_in_a_pass_fails_that_object_only() {
+        let script = |_: &Scripted, object: ObjectRef| -> BoxFuture<'static, Pass> {
+            Box::pin(async move {
+                assert!(&*object.key.name != "bad", "a broken row");
+                Pass::done()
+            })
+        };
+        let running = running(&["bad", "good"], script).await;
+        let figures = running.health.figures();
+        assert_eq!(figures.state, LoopState::Running);
+        assert_eq!(figures.passes, 2);
+        let error = figures.last_error.expect("an error").error;
+        assert!(error.starts_with("panicked: ") && error.contains("a broken row"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_blocked_object_goes_on_when_the_other_is_let_go() {
+        let script = |scripted: &Scripted, which: ObjectRef| -> BoxFuture<'static, Pass> {
+            let (clock, holds) = (scripted.clock.clone(), scripted.holds.clone());
+            Box::pin(async move {
+                let slow = object("slow");
+                if which == slow {
+                    clock.sleep(Duration::from_secs(1), TimerUse::Work).await;
+                    return Pass::done();
+                }
+                match holds.try_hold(&slow, &which) {
+                    Some(_hold) => Pass::done(),
+                    None => Pass::new(Outcome::Blocked(slow)),
+                }
+            })
+        };
+        let running = running(&["slow", "wants-slow"], script).await;
+        assert_eq!(running.times(), [0, 0]);
+        assert_eq!(running.health.figures().in_flight, 1);
+        running.clock.advance(Duration::from_secs(2)).await;
+        assert_eq!(running.times(), [0, 0, 1000], "looked at again at once, and only then");
+        assert!(running.health.is_idle());
+    }
+}

@@ -230,3 +230,76 @@ fn patch_count(note: &Note, event: &Key, count: u32, now: Timestamp) -> Write {
 fn seconds(now: Timestamp) -> String {
     now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controllers::persistent_volume::cases::world::{HastyClock, TestServer, block_on};
+
+    fn note(kind: &'static kind::Kind, key: Key) -> Note {
+        Note {
+            regarding: ObjectRef::new(kind, key),
+            uid: "u".into(),
+            version: 7,
+            severity: Severity::Warning,
+            reason: "FailedBinding",
+            message: "no".into(),
+        }
+    }
+
+    fn send(notes: Vec<Note>, server: &Arc<TestServer>) {
+        let (recorder, queue) = Recorder::new();
+        notes.into_iter().for_each(|note| recorder.tell(note));
+        drop(recorder);
+        let clock = Arc::new(HastyClock::new());
+        block_on(send_events("a-controller", queue, server.clone(), clock));
+    }
+
+    #[test]
+    fn a_note_becomes_an_event_and_its_repeats_a_count() {
+        let server = Arc::new(TestServer::default());
+        let claim = note(kind::PERSISTENT_VOLUME_CLAIM, Key::new("shop", "data"));
+        send(vec![claim.clone(), claim.clone(), claim], &server);
+        let events: Vec<Value> = server.lock().objects.values().cloned().collect();
+        let [event] = &events[..] else { panic!("one event: {events:?}") };
+        assert_eq!(event["metadata"]["namespace"], "shop");
+        assert_eq!(event["metadata"]["name"], "data.18fae27693b40000");
+        assert_eq!(event["count"], 3);
+        assert_eq!(event["type"], "Warning");
+        assert_eq!(event["source"], json!({"component": "a-controller"}));
+        assert_eq!(event["lastTimestamp"], "2027-01-15T08:00:00Z");
+        let involved = json!({"kind": "PersistentVolumeClaim", "apiVersion": "v1",
+            "name": "data", "uid": "u", "resourceVersion": "7", "namespace": "shop"});
+        assert_eq!(event["involvedObject"], involved);
+    }
+
+    #[test]
+    fn events_about_cluster_wide_objects_are_kept_in_default() {
+        let server = Arc::new(TestServer::default());
+        send(vec![note(kind::PERSISTENT_VOLUME, Key::cluster("pv"))], &server);
+        let state = server.lock();
+        let (object, event) = state.objects.first_key_value().expect("an event");
+        assert_eq!(&*object.key.namespace, "default");
+        assert!(event["involvedObject"]["namespace"].is_null());
+    }
+
+    #[test]
+    fn an_event_that_was_cleaned_away_is_made_anew() {
+        let server = Arc::new(TestServer::default());
+        let claim = note(kind::PERSISTENT_VOLUME_CLAIM, Key::new("shop", "data"));
+        let (recorder, queue) = Recorder::new();
+        recorder.tell(claim.clone());
+        block_on(async {
+            let clock = Arc::new(HastyClock::new());
+            let sending = send_events("a-controller", queue, server.clone(), clock);
+            let telling = async {
+                tokio::task::yield_now().await;
+                server.lock().objects.clear();
+                recorder.tell(claim);
+                drop(recorder);
+            };
+            futures::join!(sending, telling);
+        });
+        assert_eq!(server.lock().objects.len(), 1);
+    }
+}

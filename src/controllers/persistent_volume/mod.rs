@@ -10,8 +10,15 @@
 //! again. So a pass that is stopped anywhere, by a crash, a conflict or a shut
 //! gate, goes on from what is there.
 //!
-//! Absent on purpose: expansion (its own controller), and any memory of a bind
-//! under way besides the objects themselves.
+//! Absent on purpose: expansion (its own controller), any memory of a bind
+//! under way besides the objects themselves, and upstream's token bucket over
+//! all retries of a queue (each object has its own pause).
+//!
+//! Better than upstream on purpose: a claim is not declared Lost, nor a volume
+//! Released, before the server itself has said that the other is gone; the
+//! claim that a new volume is for is woken at once; many binds are in flight;
+//! finalizers are not added to a volume that is being deleted; the size of a
+//! named volume is compared without overflow.
 
 pub mod because;
 pub mod cache;
