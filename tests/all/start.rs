@@ -75,6 +75,15 @@ fn settings_that_do_not_exist_are_named() {
 }
 
 #[test]
+fn without_kubeconfig_the_demo_opens_and_says_why() {
+    let files = Files::new();
+    let terminal = Terminal::start(files.0.path(), &[]);
+    terminal.shows("no kubeconfig found: this is the demo");
+    terminal.keys("\u{3}");
+    assert_eq!(terminal.end().0, Some(0));
+}
+
+#[test]
 fn broken_kubeconfig_does_not_keep_the_demo_from_opening() {
     let files = Files::new();
     fs::create_dir(files.0.path().join(".kube")).expect("a folder");
