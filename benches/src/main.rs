@@ -14,6 +14,7 @@ mod api;
 mod binds;
 mod cluster;
 mod frames;
+mod lists;
 mod load;
 mod measure;
 mod memory;
@@ -76,6 +77,13 @@ enum What {
         #[arg(long, default_value_t = 20)]
         starts: usize,
     },
+    /// Lists of many objects
+    OneList {
+        #[arg(long, default_value_t = 100_000)]
+        objects: usize,
+        #[arg(long, value_enum, default_value = "process")]
+        over: Over,
+    },
     /// Memory of the mirror
     OneMemory {
         #[arg(long, default_value_t = 100_000)]
@@ -93,6 +101,7 @@ fn main() {
         }
         What::OneFrames { claims } => println!("{}", frames::run(claims)),
         What::OneStart { starts } => println!("{}", start::run(starts)),
+        What::OneList { objects, over } => println!("{}", block_on(lists::run(over, objects))),
         What::OneMemory { pairs } => println!("{}", memory::mirror(pairs)),
     }
 }
