@@ -7,6 +7,7 @@ pub mod strategic;
 use serde_json::{Value, json as object};
 
 use crate::cluster::embedded::refusal::{bad_request, unknown_format};
+use crate::cluster::embedded::schema::ObjectType;
 use crate::cluster::embedded::status::ApiError;
 
 /// A patch that was read but not applied.
@@ -48,8 +49,12 @@ impl Patch {
         }
     }
 
-    /// What the patch makes of an object.
-    pub fn apply(&self, mut object: Value) -> Result<Value, ApiError> {
+    /// What the patch makes of an object of a type, if that is known.
+    pub fn apply(
+        &self,
+        mut object: Value,
+        of: Option<&'static ObjectType>,
+    ) -> Result<Value, ApiError> {
         match self {
             Self::Json(operations) => {
                 // The original does not say which operation failed.
@@ -60,7 +65,7 @@ impl Patch {
                 merge::apply(&mut object, patch);
                 Ok(object)
             }
-            Self::Strategic(patch) => strategic::apply(&object, patch).map_err(bad_request),
+            Self::Strategic(patch) => strategic::apply(&object, patch, of).map_err(bad_request),
         }
     }
 }

@@ -1,76 +1,66 @@
 //! Strategic merge: like a merge patch, but lists of certain fields are merged
-//! by a key, and directives say what a merge cannot.
+//! by a key, and directives say what a merge cannot. Which lists, and by which
+//! key, the types say ([`crate::cluster::embedded::schema`]); whatever they do
+//! not know is replaced.
 
 use serde_json::{Map, Value};
 
-/// How a patch treats a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ListRule {
-    Replace,
-    /// Items are maps, told apart by this field.
-    Keyed(&'static str),
-    /// Items are scalars, each at most once.
-    Set,
+use crate::cluster::embedded::schema::{Merge, ObjectType, Type, object_type};
+
+/// What is known of a value that is being merged.
+#[derive(Debug, Clone, Copy)]
+enum Of {
+    Object(&'static ObjectType),
+    Map(&'static Type),
+    /// No structure is known: lists in it are replaced.
+    Unknown,
 }
 
-use ListRule::{Keyed, Set};
+impl Of {
+    fn value(of: &'static Type) -> Self {
+        match of {
+            Type::Object(index) => Self::Object(object_type(*index)),
+            Type::Map(values) => Self::Map(values),
+            // Merging goes on in the items.
+            Type::List(items) => Self::value(items),
+            _ => Self::Unknown,
+        }
+    }
 
-/// The lists that are merged: the end of their path without list indexes, and
-/// how. A path that begins with an empty step begins at the root. Whatever is
-/// not named is replaced.
-const MERGED: &[(&[&str], ListRule)] = &[
-    (&["metadata", "finalizers"], Set),
-    (&["metadata", "ownerReferences"], Keyed("uid")),
-    (&["containers"], Keyed("name")),
-    (&["initContainers"], Keyed("name")),
-    (&["ephemeralContainers"], Keyed("name")),
-    (&["containers", "ports"], Keyed("containerPort")),
-    (&["initContainers", "ports"], Keyed("containerPort")),
-    (&["ephemeralContainers", "ports"], Keyed("containerPort")),
-    (&["env"], Keyed("name")),
-    (&["volumeMounts"], Keyed("mountPath")),
-    (&["volumeDevices"], Keyed("devicePath")),
-    (&["imagePullSecrets"], Keyed("name")),
-    (&["volumes"], Keyed("name")),
-    (&["hostAliases"], Keyed("ip")),
-    (&["topologySpreadConstraints"], Keyed("topologyKey")),
-    (&["resourceClaims"], Keyed("name")),
-    (&["schedulingGates"], Keyed("name")),
-    (&["", "status", "conditions"], Keyed("type")),
-    (&["", "status", "addresses"], Keyed("type")),
-    (&["", "status", "podIPs"], Keyed("ip")),
-    (&["", "status", "hostIPs"], Keyed("ip")),
-    (&["", "spec", "podCIDRs"], Set),
-    (&["", "spec", "ports"], Keyed("port")),
-    (&["", "spec", "drivers"], Keyed("name")),
-    (&["", "secrets"], Keyed("name")),
-];
+    /// What is known of a field, and how it is merged if it is a list.
+    fn field(self, name: &str) -> (Self, Merge) {
+        match self {
+            Self::Object(of) => of
+                .field(name)
+                .map_or((Self::Unknown, Merge::Replace), |f| (Self::value(&f.of), f.merge)),
+            Self::Map(values) => (Self::value(values), Merge::Replace),
+            Self::Unknown => (Self::Unknown, Merge::Replace),
+        }
+    }
+}
 
 const PATCH: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
 const SET_ORDER: &str = "$setElementOrder/";
 const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
 
-/// What a strategic merge patch makes of an object.
-pub fn apply(object: &Value, patch: &Value) -> Result<Value, String> {
+/// What a strategic merge patch makes of an object of a type.
+pub fn apply(
+    object: &Value,
+    patch: &Value,
+    of: Option<&'static ObjectType>,
+) -> Result<Value, String> {
     let empty = Map::new();
     let patch = patch.as_object().ok_or("a patch must be an object")?;
-    let merged = merge_maps(object.as_object().unwrap_or(&empty), patch, &mut Vec::new())?;
+    let of = of.map_or(Of::Unknown, Of::Object);
+    let merged = merge_maps(object.as_object().unwrap_or(&empty), patch, of)?;
     Ok(Value::Object(merged))
 }
 
-fn rule(path: &[&str]) -> ListRule {
-    let ends = |tail: &[&str]| match tail.split_first() {
-        Some((&"", rest)) => path == rest,
-        _ => path.ends_with(tail),
-    };
-    MERGED.iter().find(|(tail, _)| ends(tail)).map_or(ListRule::Replace, |(_, rule)| *rule)
-}
-
-fn merge_maps<'a>(
+fn merge_maps(
     original: &Map<String, Value>,
-    patch: &'a Map<String, Value>,
-    path: &mut Vec<&'a str>,
+    patch: &Map<String, Value>,
+    of: Of,
 ) -> Result<Map<String, Value>, String> {
     match patch.get(PATCH).map(|directive| directive.as_str()) {
         Some(Some("delete")) => return Ok(Map::new()),
@@ -89,16 +79,12 @@ fn merge_maps<'a>(
         } else if let Some(field) = name.strip_prefix(DELETE_FROM) {
             delete_from(&mut merged, field, value)?;
         } else if let Some(field) = name.strip_prefix(SET_ORDER) {
-            path.push(field);
             if !patch.contains_key(field) {
-                reorder(&mut merged, field, value, rule(path))?;
+                reorder(&mut merged, field, value, of.field(field).1)?;
             }
-            path.pop();
         } else {
-            path.push(name);
             let order = patch.get(&format!("{SET_ORDER}{name}"));
-            merge_field(&mut merged, name, value, order, path)?;
-            path.pop();
+            merge_field(&mut merged, name, value, order, of.field(name))?;
         }
     }
     Ok(merged)
@@ -120,19 +106,19 @@ fn retained(
     Ok(kept.map(|(name, value)| (name.clone(), value.clone())).collect())
 }
 
-fn merge_field<'a>(
+fn merge_field(
     merged: &mut Map<String, Value>,
-    name: &'a str,
-    value: &'a Value,
+    name: &str,
+    value: &Value,
     order: Option<&Value>,
-    path: &mut Vec<&'a str>,
+    (of, merge): (Of, Merge),
 ) -> Result<(), String> {
     match (merged.get(name), value) {
         (_, Value::Null) => {
             merged.shift_remove(name);
         }
         (Some(Value::Object(original)), Value::Object(patch)) => {
-            let value = merge_maps(original, patch, path)?;
+            let value = merge_maps(original, patch, of)?;
             // `$patch: delete` in a map takes the whole field away.
             if patch.get(PATCH).is_some_and(|directive| directive == "delete") {
                 merged.shift_remove(name);
@@ -140,19 +126,19 @@ fn merge_field<'a>(
                 merged.insert(name.to_owned(), Value::Object(value));
             }
         }
-        (original, Value::Array(patch)) if rule(path) != ListRule::Replace => {
+        (original, Value::Array(patch)) if merge != Merge::Replace => {
             let empty = Vec::new();
             let original = original.and_then(Value::as_array).unwrap_or(&empty);
             let order = order.and_then(Value::as_array);
-            let list = match rule(path) {
-                Keyed(key) => merge_keyed(original, patch, order, key, path)?,
+            let list = match merge {
+                Merge::ByKey(key) => merge_keyed(original, patch, order, key, of)?,
                 _ => merge_sets(original, patch, order),
             };
             merged.insert(name.to_owned(), Value::Array(list));
         }
         (_, Value::Object(patch)) => {
             if patch.get(PATCH).is_none_or(|directive| directive != "delete") {
-                let value = merge_maps(&Map::new(), patch, path)?;
+                let value = merge_maps(&Map::new(), patch, of)?;
                 merged.insert(name.to_owned(), Value::Object(value));
             }
         }
@@ -163,12 +149,12 @@ fn merge_field<'a>(
     Ok(())
 }
 
-fn merge_keyed<'a>(
+fn merge_keyed(
     original: &[Value],
-    patch: &'a [Value],
+    patch: &[Value],
     order: Option<&Vec<Value>>,
     key: &str,
-    path: &mut Vec<&'a str>,
+    of: Of,
 ) -> Result<Vec<Value>, String> {
     let directive = |item: &Value| item[PATCH].as_str().map(str::to_owned);
     if patch.iter().any(|item| directive(item).as_deref() == Some("replace")) {
@@ -188,7 +174,7 @@ fn merge_keyed<'a>(
         let fields = item.as_object().ok_or("a list item must be an object")?;
         let empty = Map::new();
         let held = place.and_then(|at| merged[at].as_object()).unwrap_or(&empty);
-        let value = Value::Object(merge_maps(held, fields, path)?);
+        let value = Value::Object(merge_maps(held, fields, of)?);
         match place {
             Some(at) => merged[at] = value,
             None => merged.push(value),
@@ -259,12 +245,12 @@ fn reorder(
     merged: &mut Map<String, Value>,
     field: &str,
     order: &Value,
-    rule: ListRule,
+    merge: Merge,
 ) -> Result<(), String> {
     let order = order.as_array().ok_or("$setElementOrder takes a list")?;
     if let Some(Value::Array(list)) = merged.get_mut(field) {
-        let id = |item: &Value| match rule {
-            Keyed(key) => item.get(key).cloned().unwrap_or(Value::Null),
+        let id = |item: &Value| match merge {
+            Merge::ByKey(key) => item.get(key).cloned().unwrap_or(Value::Null),
             _ => item.clone(),
         };
         let wanted: Vec<Value> = order.iter().map(id).collect();
@@ -279,15 +265,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cluster::embedded::schema::root;
+    use crate::model::kind::{DEPLOYMENT, Kind, PERSISTENT_VOLUME, POD, STATEFUL_SET};
 
     #[track_caller]
-    fn check(original: Value, patch: Value, result: Value) {
-        assert_eq!(apply(&original, &patch), Ok(result), "{patch}");
+    fn check(kind: &Kind, original: Value, patch: Value, result: Value) {
+        assert_eq!(apply(&original, &patch, root(kind)), Ok(result), "{patch}");
     }
 
     #[test]
     fn conditions_merge_by_type_and_the_patch_comes_first() {
         check(
+            POD,
             json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}}),
             json!({"status": {"conditions": [{"type": "PodScheduled", "status": "True"}]}}),
             json!({"status": {"conditions": [
@@ -299,6 +288,7 @@ mod tests {
     #[test]
     fn lists_inside_merged_items_are_merged_too() {
         check(
+            STATEFUL_SET,
             json!({"spec": {"template": {"spec": {"containers": [
                 {"name": "a", "image": "i", "env": [{"name": "X", "value": "1"}], "args": ["p"]},
             ]}}}}),
@@ -317,26 +307,31 @@ mod tests {
     #[test]
     fn directives_delete_replace_and_retain() {
         check(
+            POD,
             json!({"metadata": {"ownerReferences": [{"uid": "1"}, {"uid": "2"}]}}),
             json!({"metadata": {"ownerReferences": [{"$patch": "delete", "uid": "1"}]}}),
             json!({"metadata": {"ownerReferences": [{"uid": "2"}]}}),
         );
         check(
+            POD,
             json!({"spec": {"containers": [{"name": "a"}]}}),
             json!({"spec": {"containers": [{"$patch": "replace"}, {"name": "n"}]}}),
             json!({"spec": {"containers": [{"name": "n"}]}}),
         );
         check(
+            POD,
             json!({"metadata": {"labels": {"a": "1"}, "name": "n"}}),
             json!({"metadata": {"labels": {"$patch": "replace", "b": "2"}}}),
             json!({"metadata": {"labels": {"b": "2"}, "name": "n"}}),
         );
         check(
+            DEPLOYMENT,
             json!({"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}}}),
             json!({"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}}),
             json!({"spec": {"strategy": {"type": "Recreate"}}}),
         );
         check(
+            POD,
             json!({"spec": {"volumes": [{"name": "v", "emptyDir": {}}]}}),
             json!({"spec": {"volumes": [{"name": "v", "$retainKeys": ["name", "nfs"], "nfs": {"server": "s"}}]}}),
             json!({"spec": {"volumes": [{"name": "v", "nfs": {"server": "s"}}]}}),
@@ -346,6 +341,7 @@ mod tests {
     #[test]
     fn set_like_lists_lose_and_gain_values() {
         check(
+            POD,
             json!({"metadata": {"finalizers": ["a", "b"]}}),
             json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "finalizers": ["c"]}}),
             json!({"metadata": {"finalizers": ["c", "b"]}}),
@@ -357,6 +353,7 @@ mod tests {
         let original =
             json!({"spec": {"containers": [{"name": "a"}, {"name": "x"}, {"name": "b"}]}});
         check(
+            POD,
             original.clone(),
             json!({"spec": {
                 "$setElementOrder/containers": [{"name": "b"}, {"name": "a"}],
@@ -365,6 +362,7 @@ mod tests {
             json!({"spec": {"containers": [{"name": "x"}, {"name": "b", "image": "i"}, {"name": "a"}]}}),
         );
         check(
+            POD,
             original,
             json!({"spec": {"$setElementOrder/containers": [{"name": "x"}, {"name": "a"}]}}),
             json!({"spec": {"containers": [{"name": "x"}, {"name": "a"}, {"name": "b"}]}}),
@@ -374,14 +372,24 @@ mod tests {
     #[test]
     fn lists_without_a_key_are_replaced() {
         check(
-            json!({"spec": {"tolerations": [{"key": "a"}], "accessModes": ["ReadWriteOnce"]}}),
-            json!({"spec": {"tolerations": [{"key": "b"}], "accessModes": ["ReadOnlyMany"]}}),
-            json!({"spec": {"tolerations": [{"key": "b"}], "accessModes": ["ReadOnlyMany"]}}),
+            POD,
+            json!({"spec": {"tolerations": [{"key": "a"}]}, "unknown": [1]}),
+            json!({"spec": {"tolerations": [{"key": "b"}]}, "unknown": [2]}),
+            json!({"spec": {"tolerations": [{"key": "b"}]}, "unknown": [2]}),
+        );
+        check(
+            PERSISTENT_VOLUME,
+            json!({"spec": {"accessModes": ["ReadWriteOnce"], "claimRef": {"name": "a", "uid": "u"}}}),
+            json!({"spec": {"accessModes": ["ReadOnlyMany"], "claimRef": {"name": "b"}}}),
+            json!({"spec": {"accessModes": ["ReadOnlyMany"], "claimRef": {"name": "b", "uid": "u"}}}),
         );
     }
 
     #[test]
     fn an_item_without_its_key_is_refused() {
-        assert!(apply(&json!({}), &json!({"spec": {"containers": [{"image": "i"}]}})).is_err());
+        assert!(
+            apply(&json!({}), &json!({"spec": {"containers": [{"image": "i"}]}}), root(POD))
+                .is_err()
+        );
     }
 }

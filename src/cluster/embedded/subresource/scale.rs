@@ -37,7 +37,7 @@ impl Embedded {
     /// Answers a PATCH: of the Scale, not of the object behind it.
     pub(super) fn patch_scale(&self, call: &Call) -> Result<Reply, ApiError> {
         let patch = Patch::parse(&call.content_type, &call.body)?;
-        self.set_scale(call, |held| patch.apply(held.clone()))
+        self.set_scale(call, |held| patch.apply(held.clone(), None))
     }
 
     fn set_scale(

@@ -30,7 +30,7 @@ impl Embedded {
                 .get(served.table, &call.key())
                 .ok_or_else(|| not_found(names, call.name()))?;
             let old = served.stored_object(&held);
-            let apply = || patch.apply(served.shown(old.clone()));
+            let apply = || patch.apply(served.shown(old.clone()), schema::root(names));
             let patched = apply()?;
             let said = (patched["kind"].clone(), patched["apiVersion"].clone());
             let decoded = match schema::decode_value(names, patched, options.validation) {
