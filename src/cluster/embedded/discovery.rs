@@ -7,6 +7,7 @@ use http::{HeaderValue, header};
 use serde_json::{Value, json};
 
 use crate::cluster::embedded::Embedded;
+use crate::cluster::embedded::health;
 use crate::cluster::embedded::kind::Subresource;
 use crate::cluster::embedded::negotiate::{Encoding, Form, Offer, negotiate};
 use crate::cluster::embedded::openapi;
@@ -16,9 +17,6 @@ use crate::cluster::embedded::refusal::unknown_resource;
 use crate::cluster::embedded::registry::Served;
 use crate::cluster::embedded::reply::{Content, Reply};
 use crate::cluster::embedded::router::Routed;
-
-/// The Kubernetes version whose API this is.
-const GIT_VERSION: &str = "v1.36.0+pvdeck";
 
 /// The kinds behind [`VIRTUAL`]: plural, kind, singular, namespaced.
 const VIRTUAL_KINDS: &[(&str, &str, &str, bool)] = &[
@@ -57,7 +55,7 @@ impl Embedded {
         let media = negotiate(&parts.headers, query, offer);
         // Health is asked by things that accept anything or only text.
         if let Target::Health(check) = &target {
-            return Ok((health(check, query), Default::default()));
+            return Ok((health::health(check, query), Default::default()));
         }
         // The description of the API has media types of its own.
         if let Target::OpenApi(document) = &target {
@@ -82,7 +80,7 @@ impl Embedded {
     fn document(&self, target: &Target) -> Option<Value> {
         Some(match target {
             Target::Root => self.root_paths(),
-            Target::Version => version(),
+            Target::Version => health::version(),
             Target::CoreVersions => json!({
                 "kind": "APIVersions", "versions": ["v1"],
                 "serverAddressByClientCIDRs": [
@@ -342,34 +340,4 @@ fn with_etag(parts: &Parts, mut reply: Reply) -> Reply {
         reply.headers.push((header::ETAG, tag));
     }
     reply
-}
-
-fn version() -> Value {
-    json!({
-        "major": "1", "minor": "36", "emulationMajor": "1", "emulationMinor": "36",
-        "minCompatibilityMajor": "1", "minCompatibilityMinor": "35",
-        "gitVersion": GIT_VERSION, "gitCommit": "0000000000000000000000000000000000000000",
-        "gitTreeState": "clean", "buildDate": "2026-01-01T00:00:00Z", "goVersion": "none",
-        "compiler": "rustc", "platform": format!("{}/{}", std::env::consts::OS, architecture()),
-    })
-}
-
-/// The machine's architecture by the names of the Go world.
-fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
-}
-
-/// It answers, so it is well.
-fn health(check: &str, query: &Query) -> Reply {
-    if check.is_empty() && query.all("verbose").next().is_some() {
-        return Reply::text(200, "[+]ping ok\ncheck passed\n");
-    }
-    match check {
-        "" | "ping" | "etcd" => Reply::text(200, "ok"),
-        _ => Reply::text(404, "404 page not found\n"),
-    }
 }

@@ -29,6 +29,7 @@ mod bootstrap;
 mod discovery;
 mod expiry;
 mod form;
+mod health;
 mod import;
 mod list;
 mod list_options;

@@ -1,161 +1,8 @@
-//! Label and field selectors as query strings spell them.
+//! Label selectors: words, symbols, requirements.
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
-use crate::cluster::embedded::kind::SelectableField;
-use crate::cluster::embedded::refusal::bad_request;
-use crate::cluster::embedded::registry::Served;
-use crate::cluster::embedded::status::ApiError;
-use crate::cluster::embedded::store::object::Stored;
 use crate::model::selector::{Operator, Requirement};
-
-/// The objects that a list or watch asks for.
-#[derive(Debug, Clone, Default)]
-pub struct Selector {
-    labels: Vec<Requirement>,
-    fields: Vec<FieldTerm>,
-    /// The kind is another shape of what is stored: fields are read from it.
-    served: Option<Served>,
-}
-
-#[derive(Debug, Clone)]
-struct FieldTerm {
-    field: Field,
-    value: String,
-    equal: bool,
-}
-
-#[derive(Debug, Clone)]
-enum Field {
-    Name,
-    Namespace,
-    /// Kept beside the stored object, at this place.
-    Kept(usize),
-    /// Computed from the stored object.
-    Computed(fn(&Value) -> String),
-}
-
-impl Selector {
-    /// Reads both selectors for a kind.
-    pub fn parse(
-        labels: Option<&str>,
-        fields: Option<&str>,
-        served: Served,
-    ) -> Result<Self, ApiError> {
-        Ok(Self {
-            labels: parse_labels(labels.unwrap_or_default()).map_err(bad_request)?,
-            fields: parse_fields(fields.unwrap_or_default(), served)?,
-            served: served.row.shape.map(|_| served),
-        })
-    }
-
-    /// Whether it selects by anything.
-    pub fn is_empty(&self) -> bool {
-        self.labels.is_empty() && self.fields.is_empty()
-    }
-
-    /// Whether an object in its present state is selected.
-    pub fn matches(&self, stored: &Stored) -> bool {
-        self.labels.iter().all(|requirement| requirement.holds(&stored.labels))
-            && self
-                .fields
-                .iter()
-                .all(|term| (self.field(&term.field, stored) == *term.value) == term.equal)
-    }
-
-    fn field(&self, field: &Field, stored: &Stored) -> String {
-        match field {
-            Field::Name => stored.key.name.to_string(),
-            Field::Namespace => stored.key.namespace.to_string(),
-            Field::Kept(at) => stored.fields.get(*at).map_or_else(String::new, |v| v.to_string()),
-            Field::Computed(value) => {
-                self.served.map_or_else(String::new, |served| value(&served.stored_object(stored)))
-            }
-        }
-    }
-}
-
-fn parse_fields(text: &str, served: Served) -> Result<Vec<FieldTerm>, ApiError> {
-    let mut terms = Vec::new();
-    for term in split_unescaped(text) {
-        if term.is_empty() {
-            continue;
-        }
-        let Some((name, equal, value)) = split_operator(&term) else {
-            return Err(bad_request(format!(
-                "invalid selector: '{text}'; can't understand '{term}'"
-            )));
-        };
-        let value = unescape(value).ok_or_else(|| {
-            bad_request(format!("invalid field selector: invalid escape sequence in '{value}'"))
-        })?;
-        terms.push(FieldTerm { field: field(name, served)?, value, equal });
-    }
-    Ok(terms)
-}
-
-fn field(name: &str, served: Served) -> Result<Field, ApiError> {
-    let own: &[SelectableField] = served.row.fields;
-    let place = |fields: &[SelectableField]| fields.iter().position(|field| field.label == name);
-    match name {
-        "metadata.name" => Ok(Field::Name),
-        "metadata.namespace" if served.names().namespaced => Ok(Field::Namespace),
-        _ if served.row.shape.is_some() => place(own)
-            .map(|at| Field::Computed(own[at].value))
-            .ok_or_else(|| bad_request(format!("field label not supported: {name}"))),
-        _ if !own.is_empty() => place(served.stored_fields)
-            .map(Field::Kept)
-            .ok_or_else(|| bad_request(format!("field label not supported: {name}"))),
-        _ => Err(bad_request(format!(
-            "\"{name}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
-        ))),
-    }
-}
-
-/// Splits at commas that no backslash escapes.
-fn split_unescaped(text: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut escaped = false;
-    for c in text.chars() {
-        if c == ',' && !escaped {
-            parts.push(String::new());
-            continue;
-        }
-        escaped = c == '\\' && !escaped;
-        if let Some(part) = parts.last_mut() {
-            part.push(c);
-        }
-    }
-    parts
-}
-
-fn split_operator(term: &str) -> Option<(&str, bool, &str)> {
-    let at = term.find(['=', '!'])?;
-    let (name, rest) = term.split_at(at);
-    let (equal, value) = match rest {
-        rest if rest.starts_with("!=") => (false, &rest[2..]),
-        rest if rest.starts_with("==") => (true, &rest[2..]),
-        rest if rest.starts_with('=') => (true, &rest[1..]),
-        _ => return None,
-    };
-    Some((name, equal, value))
-}
-
-/// Takes the escapes `\,`, `\=` and `\\` out; `None` for any other.
-fn unescape(value: &str) -> Option<String> {
-    let mut out = String::with_capacity(value.len());
-    let mut chars = value.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => out.push(chars.next().filter(|c| matches!(c, ',' | '=' | '\\'))?),
-            ',' | '=' => return None,
-            c => out.push(c),
-        }
-    }
-    Some(out)
-}
 
 /// A piece of a label selector.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -201,7 +48,7 @@ fn tokens(text: &str) -> Vec<Token> {
 }
 
 /// Reads `a=b,c in (d,e),!f`.
-fn parse_labels(text: &str) -> Result<Vec<Requirement>, String> {
+pub fn parse(text: &str) -> Result<Vec<Requirement>, String> {
     let mut parser = Parser { tokens: tokens(text), at: 0 };
     let mut requirements = Vec::new();
     if parser.peek() == &Token::End {
@@ -377,7 +224,7 @@ mod tests {
     fn selects(selector: &str, labels: &[(&str, &str)]) -> bool {
         let labels: Vec<(Arc<str>, Arc<str>)> =
             labels.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
-        let requirements = parse_labels(selector).expect(selector);
+        let requirements = parse(selector).expect(selector);
         requirements.iter().all(|requirement| requirement.holds(&labels))
     }
 
@@ -413,16 +260,9 @@ mod tests {
             ("a=b c", "found 'c', expected: ',' or 'end of string'"),
             ("a,", "found '', expected: identifier after ','"),
         ] {
-            assert_eq!(parse_labels(selector), Err(why.to_owned()), "{selector}");
+            assert_eq!(parse(selector), Err(why.to_owned()), "{selector}");
         }
-        assert!(parse_labels("a>b").is_err());
-        assert!(parse_labels("-a=b").is_err());
-    }
-
-    #[test]
-    fn escaped_commas_stay_in_field_values() {
-        assert_eq!(split_unescaped(r"a=b\,c,d=e"), [r"a=b\,c", "d=e"]);
-        assert_eq!(unescape(r"b\,c\=\\"), Some(r"b,c=\".to_owned()));
-        assert_eq!(split_operator("a!=b"), Some(("a", false, "b")));
+        assert!(parse("a>b").is_err());
+        assert!(parse("-a=b").is_err());
     }
 }
