@@ -155,6 +155,9 @@ pub const ALL: &[Command] = commands! {
     Act::Show(TableId::Classes), ["sc", "classes", "storageclasses", "storageclass"], "", [], "", Views, Scope::Everywhere, "storage classes";
     Act::Show(TableId::Pods), ["po", "pods", "pod"], "", [], "", Views, Scope::Everywhere, "pods and the claims they use";
     Act::Show(TableId::Nodes), ["no", "nodes", "node", "csinode"], "", [], "", Views, Scope::Everywhere, "nodes and their drivers";
+    Act::Show(TableId::Attachments), ["va", "attachments", "volumeattachments", "volumeattachment"], "", [], "", Views, Scope::Everywhere, "which volume is attached where";
+    Act::Show(TableId::Drivers), ["csidriver", "drivers", "csidrivers"], "", [], "", Views, Scope::Everywhere, "CSI drivers and on how many nodes they are";
+    Act::Show(TableId::StatefulSets), ["sts", "statefulsets", "statefulset"], "", [], "", Views, Scope::Everywhere, "stateful sets and the claims they make";
     Act::Show(TableId::Events), ["ev", "events", "event"], "", [], "", Views, Scope::Everywhere, "events, also those the server forgot";
     Act::Show(TableId::Timeline), ["timeline", "journal"], "", [], "", Views, Scope::Everywhere, "every write of this program: who, what, when, why";
     Act::Show(TableId::Controllers), ["controllers", "ctl"], "", [], "", Views, Scope::Everywhere, "the hosted controllers";
@@ -321,7 +324,9 @@ mod tests {
 
     #[test]
     fn short_names_of_kubectl_are_words() {
-        for word in ["pv", "pvc", "sc", "po", "no", "ev", "ctx", "ns"] {
+        for word in
+            ["pv", "pvc", "sc", "va", "csinode", "csidriver", "sts", "po", "no", "ev", "ctx", "ns"]
+        {
             assert!(by_word(word).is_some(), "{word}");
         }
     }

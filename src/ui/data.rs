@@ -15,13 +15,16 @@ use crate::cluster::write_path::journal::Entry;
 use crate::cluster::write_path::step_gate::{Held, Mode};
 use crate::mirror::freshness::Freshness;
 use crate::mirror::{Mirror, Mirrored, Tables};
+use crate::model::attachment::Attachment;
 use crate::model::claim::Claim;
 use crate::model::class::StorageClass;
+use crate::model::csi::CsiDriver;
 use crate::model::event::Event;
 use crate::model::kind::{self, Kind};
 use crate::model::node::Node;
 use crate::model::object::{Key, ObjectRef, Seconds};
 use crate::model::pod::Pod;
+use crate::model::stateful_set::StatefulSet;
 use crate::model::volume::Volume;
 use crate::scenario::Progress;
 use crate::ui::keymap::Keymap;
@@ -123,6 +126,9 @@ struct Lists {
     classes: Order<StorageClass>,
     pods: Order<Pod>,
     nodes: Order<Node>,
+    attachments: Order<Attachment>,
+    drivers: Order<CsiDriver>,
+    stateful_sets: Order<StatefulSet>,
     events: Order<Event>,
     timeline: Timeline,
     controllers: PlainList,
@@ -209,7 +215,18 @@ impl Data {
             self.lists.classes.touch(keys(kind::STORAGE_CLASS), context);
             self.lists.pods.touch(keys(kind::POD), context);
             self.lists.nodes.touch(keys(kind::NODE), context);
+            self.lists.attachments.touch(keys(kind::VOLUME_ATTACHMENT), context);
+            self.lists.drivers.touch(keys(kind::CSI_DRIVER), context);
+            self.lists.stateful_sets.touch(keys(kind::STATEFUL_SET), context);
             self.lists.events.touch(keys(kind::EVENT), context);
+            if by_kind.contains_key(kind::CSI_NODE) {
+                // Where drivers are changes rarely, and then every claim counts
+                // that waits for one.
+                self.lists.nodes.touch(keys(kind::CSI_NODE), context);
+                self.lists.drivers.rebuild(context);
+                self.lists.claims.rebuild(context);
+                self.lists.problems.rebuild(context);
+            }
             self.lists.problems.touch::<Claim>(claims.iter(), context);
             self.lists.problems.touch::<Volume>(keys(kind::PERSISTENT_VOLUME), context);
             self.lists.problems.touch::<Node>(keys(kind::NODE), context);
@@ -260,12 +277,15 @@ impl Data {
             let context = Context { tables, now: self.now, reasons: &self.reasons };
             let lists = &mut self.lists;
             match table {
-                TableId::Overview => lists.problems.set_lens(lens, context),
+                TableId::Overview => lists.problems.set_lens(lens),
                 TableId::Claims => lists.claims.set_lens(lens, context),
                 TableId::Volumes => lists.volumes.set_lens(lens, context),
                 TableId::Classes => lists.classes.set_lens(lens, context),
                 TableId::Pods => lists.pods.set_lens(lens, context),
                 TableId::Nodes => lists.nodes.set_lens(lens, context),
+                TableId::Attachments => lists.attachments.set_lens(lens, context),
+                TableId::Drivers => lists.drivers.set_lens(lens, context),
+                TableId::StatefulSets => lists.stateful_sets.set_lens(lens, context),
                 TableId::Events => lists.events.set_lens(lens, context),
                 TableId::Timeline | TableId::Controllers => {}
                 TableId::Contexts | TableId::Namespaces => {}
@@ -300,7 +320,7 @@ impl Data {
                 _ => state.top().target().map(|target| target.uid.clone()).into_iter().collect(),
             };
             let claims = uids.iter().filter_map(|uid| tables.claims.by_uid(uid));
-            self.reasons.bring_up_to_date(claims, tables)
+            self.reasons.bring_up_to_date(claims, tables, state.now_ms)
         })
     }
 
@@ -313,6 +333,9 @@ impl Data {
             TableId::Classes => &self.lists.classes,
             TableId::Pods => &self.lists.pods,
             TableId::Nodes => &self.lists.nodes,
+            TableId::Attachments => &self.lists.attachments,
+            TableId::Drivers => &self.lists.drivers,
+            TableId::StatefulSets => &self.lists.stateful_sets,
             TableId::Events => &self.lists.events,
             TableId::Timeline => &self.lists.timeline,
             TableId::Controllers => &self.lists.controllers,
@@ -353,6 +376,9 @@ impl Data {
                 .or_else(|| find::<StorageClass>(target, tables))
                 .or_else(|| find::<Pod>(target, tables))
                 .or_else(|| find::<Node>(target, tables))
+                .or_else(|| find::<Attachment>(target, tables))
+                .or_else(|| find::<CsiDriver>(target, tables))
+                .or_else(|| find::<StatefulSet>(target, tables))
                 .or_else(|| find::<Event>(target, tables))
         })
     }
@@ -381,6 +407,9 @@ impl Data {
             TableId::Classes => kind::STORAGE_CLASS,
             TableId::Pods => kind::POD,
             TableId::Nodes => kind::NODE,
+            TableId::Attachments => kind::VOLUME_ATTACHMENT,
+            TableId::Drivers => kind::CSI_DRIVER,
+            TableId::StatefulSets => kind::STATEFUL_SET,
             TableId::Events => kind::EVENT,
             TableId::Namespaces => kind::NAMESPACE,
             TableId::Timeline | TableId::Controllers | TableId::Contexts => return None,
@@ -400,6 +429,9 @@ impl Data {
             rebuild(&mut self.lists.classes, context);
             rebuild(&mut self.lists.pods, context);
             rebuild(&mut self.lists.nodes, context);
+            rebuild(&mut self.lists.attachments, context);
+            rebuild(&mut self.lists.drivers, context);
+            rebuild(&mut self.lists.stateful_sets, context);
             rebuild(&mut self.lists.events, context);
             self.lists.problems.rebuild(context);
         });
@@ -444,5 +476,8 @@ fn uid_of(object: &ObjectRef, tables: &Tables) -> Option<String> {
         .or_else(|| find::<StorageClass>(object, tables))
         .or_else(|| find::<Pod>(object, tables))
         .or_else(|| find::<Node>(object, tables))
+        .or_else(|| find::<Attachment>(object, tables))
+        .or_else(|| find::<CsiDriver>(object, tables))
+        .or_else(|| find::<StatefulSet>(object, tables))
         .or_else(|| find::<Event>(object, tables))
 }

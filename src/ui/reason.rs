@@ -28,9 +28,10 @@ pub struct Reason {
 
 /// The reasons of the claims that are on the screen, by uid.
 ///
-/// A claim that is not bound is compared with every volume, so reasons are kept until something changes that they rest on, and
-/// only so many comparisons are made for one frame. Rows whose turn has not
-/// come show their last reason.
+/// A claim that is not bound is compared with every volume, so reasons are kept
+/// until something changes that they rest on, and with many volumes a while
+/// longer; and only so many comparisons are made for one frame. Rows whose turn
+/// has not come show their last reason.
 #[derive(Debug, Default)]
 pub struct Reasons {
     known: HashMap<String, Known>,
@@ -42,10 +43,15 @@ pub struct Reasons {
 struct Known {
     reason: Reason,
     epoch: u64,
+    found_ms: u64,
 }
 
 /// Comparisons made for one frame.
 const COMPARISONS_MAX: usize = 100_000;
+
+/// So many volumes compared in a row take a reason out of date for one more
+/// millisecond: at 100,000 volumes it is found anew every five seconds.
+const VOLUMES_PER_MS: usize = 20;
 
 /// Reasons kept; more than any screen shows.
 const KNOWN_MAX: usize = 4_096;
@@ -67,21 +73,29 @@ impl Reasons {
         &mut self,
         claims: impl Iterator<Item = &'a Arc<Claim>>,
         tables: &Tables,
+        now_ms: u64,
     ) -> bool {
+        let patience_ms = (tables.volumes.len() / VOLUMES_PER_MS) as u64;
         if self.known.len() > KNOWN_MAX {
             self.known.clear();
         }
         let mut left = COMPARISONS_MAX;
         for claim in claims {
-            let current = self.known.get(&*claim.meta.uid);
-            if current.is_some_and(|known| known.epoch == self.epoch) {
+            let compared = claim.meta.deleting.is_none() && calls_for_explanation(claim);
+            let current = self.known.get(&*claim.meta.uid).is_some_and(|known| {
+                let patient = compared && now_ms < known.found_ms + patience_ms;
+                known.epoch == self.epoch || patient
+            });
+            if current {
                 continue;
             }
             if left == 0 {
                 return false;
             }
-            left = left.saturating_sub(tables.volumes.len().max(1));
-            let known = Known { reason: reason(claim, tables), epoch: self.epoch };
+            let cost = if compared { tables.volumes.len().max(1) } else { 1 };
+            left = left.saturating_sub(cost);
+            let reason = reason(claim, tables);
+            let known = Known { reason, epoch: self.epoch, found_ms: now_ms };
             self.known.insert(claim.meta.uid.to_string(), known);
         }
         true

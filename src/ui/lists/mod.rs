@@ -15,11 +15,14 @@ pub mod plain;
 pub mod problems;
 pub mod timeline;
 
+pub mod attachments;
 pub mod claims;
 pub mod classes;
+pub mod drivers;
 pub mod events;
 pub mod nodes;
 pub mod pods;
+pub mod stateful_sets;
 pub mod volumes;
 
 use std::borrow::Cow;

@@ -23,6 +23,9 @@ const COLUMNS: &[Column] = &[
     column("WHY", 'W', 24, 0).growing(6).unsorted(),
 ];
 
+/// From this many changes at once, one pass over all is cheaper.
+const FEW_CHANGES: usize = 32;
+
 /// One thing that needs a person.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Problem {
@@ -50,29 +53,40 @@ impl Problems {
         keys: impl Iterator<Item = &'a Key>,
         context: Context<'_>,
     ) {
-        let mut news = false;
+        let (mut gone, mut come) = (Vec::new(), Vec::new());
         for key in keys {
             if let Some(old) = self.by_object.remove(&(R::KIND, key.clone())) {
                 self.all.remove(&old);
-                news = true;
+                gone.push(old);
             }
             let Some(row) = R::table(context.tables).get(key) else { continue };
-            news |= self.add(&**row, context);
+            come.extend(self.add(&**row, context));
         }
-        if news {
-            self.filter(context);
+        if gone.len() + come.len() > FEW_CHANGES {
+            return self.filter();
+        }
+        for old in gone {
+            if let Ok(at) = self.seen.binary_search(&old) {
+                self.seen.remove(at);
+            }
+        }
+        for new in come.into_iter().filter(|problem| passes(&self.lens, problem)) {
+            if let Err(at) = self.seen.binary_search(&new) {
+                self.seen.insert(at, new);
+            }
         }
     }
 
-    fn add<R: Listing>(&mut self, row: &R, context: Context<'_>) -> bool {
+    fn add<R: Listing>(&mut self, row: &R, context: Context<'_>) -> Option<Problem> {
         let sign = row.sign(context);
         if !sign.needs_person() {
-            return false;
+            return None;
         }
         let (key, uid) = (row.meta().key.clone(), row.meta().uid.to_string());
         let problem = Problem { sign, kind: R::KIND, key: key.clone(), uid };
         self.by_object.insert((R::KIND, key), problem.clone());
-        self.all.insert(problem)
+        self.all.insert(problem.clone());
+        Some(problem)
     }
 
     pub fn rebuild(&mut self, context: Context<'_>) {
@@ -87,27 +101,19 @@ impl Problems {
         for row in context.tables.nodes.iter() {
             self.add(&**row, context);
         }
-        self.filter(context);
+        self.filter();
     }
 
-    pub fn set_lens(&mut self, lens: Lens, context: Context<'_>) {
+    pub fn set_lens(&mut self, lens: Lens) {
         if lens != self.lens {
             self.lens = lens;
-            self.filter(context);
+            self.filter();
         }
     }
 
-    fn filter(&mut self, _: Context<'_>) {
+    fn filter(&mut self) {
         let lens = &self.lens;
-        let passes = |problem: &&Problem| {
-            let namespace = &*problem.key.namespace;
-            let here =
-                lens.namespace.as_deref().is_none_or(|n| namespace.is_empty() || namespace == n);
-            here && lens.filter.passes(None, |see| {
-                let _ = see(&problem.key.name) || see(namespace) || see(problem.kind.singular);
-            })
-        };
-        self.seen = self.all.iter().filter(passes).cloned().collect();
+        self.seen = self.all.iter().filter(|problem| passes(lens, problem)).cloned().collect();
     }
 
     fn cells(&self, problem: &Problem, context: Context<'_>) -> Option<RowCells> {
@@ -142,6 +148,14 @@ impl Problems {
         ];
         Some(RowCells { sign: problem.sign, cells })
     }
+}
+
+fn passes(lens: &Lens, problem: &Problem) -> bool {
+    let namespace = &*problem.key.namespace;
+    let here = lens.namespace.as_deref().is_none_or(|n| namespace.is_empty() || namespace == n);
+    here && lens.filter.passes(None, |see| {
+        let _ = see(&problem.key.name) || see(namespace) || see(problem.kind.singular);
+    })
 }
 
 impl Listed for Problems {

@@ -36,6 +36,25 @@ pub fn write(page: &mut Page<'_>, target: &Target, data: &Data) {
             of_pod(page, pod, context);
         } else if let Some(node) = tables.nodes.by_uid(uid) {
             of_node(page, node, context);
+        } else if let Some(attachment) = tables.attachments.by_uid(uid) {
+            page.fact("volume", &attachment.volume);
+            page.fact("node", &attachment.node);
+            page.fact("attacher", &attachment.attacher);
+            page.fact("attached", if attachment.attached { "yes" } else { "no" });
+            for error in [&attachment.attach_error, &attachment.detach_error].into_iter().flatten()
+            {
+                page.fact("error", &error.message);
+            }
+            common(page, &attachment.meta, context);
+        } else if let Some(driver) = tables.csi_drivers.by_uid(uid) {
+            let nodes = reason::registered(&driver.meta.key.name, tables);
+            page.fact("registered", &format!("on {nodes} of {} nodes", tables.nodes.len()));
+            page.fact("attaches", if driver.attach_required { "yes" } else { "no" });
+            common(page, &driver.meta, context);
+        } else if let Some(set) = tables.stateful_sets.by_uid(uid) {
+            page.fact("ready", &format!("{} of {}", set.ready_replicas, set.replicas));
+            page.fact("claims", &set.claim_templates.join(" "));
+            common(page, &set.meta, context);
         } else if let Some(event) = tables.events.by_uid(uid) {
             of_event(page, event, context);
             return;
