@@ -7,7 +7,9 @@
 //! - `volumes`: creation of the volumes until all are Available, two writes
 //!   each;
 //! - `binds`: creation of the claims until all are Bound, five writes each;
-//! - `whole`: both.
+//! - `whole`: both;
+//! - `round`, if asked for: the processor time of looking at everything again
+//!   when nothing has changed, which happens every fifteen seconds.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -25,7 +27,7 @@ use crate::load;
 use crate::measure::{Cost, Stopwatch, resident};
 
 /// One run, as a line of JSON.
-pub async fn run(over: Over, pairs: usize) -> Value {
+pub async fn run(over: Over, pairs: usize, with_round: bool) -> Value {
     let cluster = Cluster::open(over).await;
     let hosted = cluster.host(&host::Options::default());
     let client = cluster.client();
@@ -45,12 +47,21 @@ pub async fn run(over: Over, pairs: usize) -> Value {
     })
     .await;
     let (binds, whole) = (binds.stop(), all.stop());
+    let round = if with_round { round(&hosted).await } else { Value::Null };
     let errors: u64 = hosted.host.status().iter().map(|status| status.figures.errors).sum();
     json!({
         "pairs": pairs, "over": over.name(),
         "volumes": cost(volumes, pairs), "binds": cost(binds, pairs), "whole": cost(whole, pairs),
-        "errors": errors, "revision": cluster.embedded.revision(), "peak_bytes": resident().1,
+        "round_processor_millis": round, "errors": errors, "revision": cluster.embedded.revision(), "peak_bytes": resident().1,
     })
+}
+
+/// What a quiet stretch of two rounds' length costs, for one round.
+async fn round(hosted: &Hosted) -> Value {
+    settle(hosted).await;
+    let clock = Stopwatch::start();
+    tokio::time::sleep(2 * host::Options::default().resync).await;
+    (clock.stop().processor.as_secs_f64() * 1e3 / 2.0).into()
 }
 
 fn cost(cost: Cost, count: usize) -> Value {

@@ -63,12 +63,13 @@ pub fn run(claims: usize) -> Value {
     let mut console = Console::open(claims);
     let first = console.frame();
     let mut keys = Measured::default();
-    for _ in 0..FRAMES {
-        keys.take(|| console.key("j"));
+    for n in 0..FRAMES {
+        // Down and up again, so that nothing scrolls.
+        keys.take(|| console.key(if n % 16 < 8 { "j" } else { "k" }));
     }
     let mut changes = Measured::default();
     for n in 0..FRAMES {
-        changes.take(|| console.change(FRAMES - n % 8, n));
+        changes.take(|| console.change(n % 8, n));
     }
     let mut idle = Measured::default();
     // What the changes lit up goes out first.
@@ -77,9 +78,14 @@ pub fn run(claims: usize) -> Value {
     for _ in 0..FRAMES {
         idle.take(|| console.frame());
     }
+    let mut scrolls = Measured::default();
+    for _ in 0..FRAMES.min(claims / 2) {
+        scrolls.take(|| console.key("j"));
+    }
     json!({
-        "claims": claims, "first_frame_bytes": first,
-        "cursor_move": keys.figures(), "changed_row": changes.figures(), "nothing": idle.figures(),
+        "claims": claims, "first_frame_bytes": first, "nothing": idle.figures(),
+        "cursor_move": keys.figures(), "changed_row": changes.figures(),
+        "scroll": scrolls.figures(),
     })
 }
 

@@ -1,14 +1,22 @@
 //! Measurements of pvdeck and its load generator.
 //!
 //! ```text
-//! cargo run --release -p pvdeck-bench -- binds     a table of binds per second, in rounds
-//! cargo run --release -p pvdeck-bench -- one-bind --pairs 1000 --over https
+//! cargo build --release --workspace
+//! target/release/pvdeck-bench binds              the table of binds, round by round
+//! target/release/pvdeck-bench one-bind --pairs 50000 --over https --round
+//! target/release/pvdeck-bench one-api --over https
+//! target/release/pvdeck-bench one-fan-out --over process
+//! target/release/pvdeck-bench one-frames --claims 100000
+//! target/release/pvdeck-bench one-memory
+//! target/release/pvdeck-bench one-start
 //! ```
 //!
-//! Each run is a process of its own, and rounds go through all sizes in turn,
-//! so that what else the machine does falls on all alike; a figure is the
-//! median of the rounds. Compare ratios of figures from one machine, processor
-//! time before wall time.
+//! Each `one-` is one run and prints a line of JSON. `binds` starts each run as
+//! a process of its own and goes through all sizes in turn, so that what else
+//! the machine does falls on all alike; a figure is the median of the rounds.
+//! Compare ratios of figures from one machine, processor time before wall time.
+//! On a machine that others use, `chrt -r 1` before the command keeps them off
+//! for the length of a run.
 
 mod api;
 mod binds;
@@ -48,6 +56,9 @@ enum What {
     OneBind {
         #[arg(long)]
         pairs: usize,
+        /// Also take the cost of looking at everything again
+        #[arg(long)]
+        round: bool,
         #[arg(long, value_enum, default_value = "process")]
         over: Over,
     },
@@ -94,7 +105,9 @@ enum What {
 fn main() {
     match Cli::parse().what {
         What::Binds { pairs, rounds } => binds_table(&pairs, rounds),
-        What::OneBind { pairs, over } => println!("{}", block_on(binds::run(over, pairs))),
+        What::OneBind { pairs, round, over } => {
+            println!("{}", block_on(binds::run(over, pairs, round)));
+        }
         What::OneApi { writes, over } => println!("{}", block_on(api::writes(over, writes))),
         What::OneFanOut { watchers, writes, over } => {
             println!("{}", block_on(api::fan_out(over, watchers, writes)));
