@@ -47,6 +47,7 @@ use std::sync::Arc;
 
 use crate::plugins::host::Disks;
 use crate::plugins::plugin::{Plugins, VolumePlugin};
+pub use error::PluginError;
 
 /// The plugins that nodes and the attach/detach controller know. With
 /// `legacy_kinds` also those that are in Kubernetes no more, on a generic

@@ -26,6 +26,8 @@ pub enum Command {
     LoopLock { file: String },
     /// Frees a loop device.
     LoopDetach { device: String },
+    /// Lets a loop device see that its file has grown.
+    LoopResize { device: String },
     /// Prints the loop devices on a file, one per line.
     LoopFind { file: String },
     /// A program of another kind of volume, shown as it is: `iscsiadm …`.
@@ -46,6 +48,7 @@ pub enum Verb {
     LoopAttach,
     LoopLock,
     LoopDetach,
+    LoopResize,
     LoopFind,
     Other,
     /// Any look at files or at the mount table.
@@ -87,6 +90,7 @@ impl Command {
             Self::LoopAttach { .. } => Verb::LoopAttach,
             Self::LoopLock { .. } => Verb::LoopLock,
             Self::LoopDetach { .. } => Verb::LoopDetach,
+            Self::LoopResize { .. } => Verb::LoopResize,
             Self::LoopFind { .. } => Verb::LoopFind,
             Self::Other { .. } => Verb::Other,
         }
@@ -100,7 +104,8 @@ impl Command {
             | Self::Check { device }
             | Self::Grow { device, .. }
             | Self::IsReadOnly { device }
-            | Self::LoopDetach { device } => device,
+            | Self::LoopDetach { device }
+            | Self::LoopResize { device } => device,
             Self::Mount { target, .. } | Self::Unmount { target, .. } => target,
             Self::LoopAttach { file } | Self::LoopLock { file } | Self::LoopFind { file } => file,
             Self::Other { argv } => argv.last().map_or("", |word| word),
@@ -130,6 +135,7 @@ impl Command {
             Self::LoopAttach { file } => words(&["losetup", "--find", "--show", file]),
             Self::LoopLock { file } => words(&["losetup", "-f", "--show", file]),
             Self::LoopDetach { device } => words(&["losetup", "-d", device]),
+            Self::LoopResize { device } => words(&["losetup", "-c", device]),
             Self::LoopFind { file } => {
                 words(&["losetup", "--noheadings", "--output", "NAME", "--associated", file])
             }

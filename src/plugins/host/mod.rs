@@ -18,6 +18,7 @@
 pub mod command;
 pub mod error;
 pub mod files;
+pub mod linux;
 pub mod mount_table;
 pub mod record;
 pub mod simulated;

@@ -94,14 +94,23 @@ impl Disks for World {
     }
 
     fn grow(&self, id: &str, bytes: u64) -> BoxFuture<'_, Result<(), HostError>> {
-        let grown = match self.lock().state.disk(id) {
-            Some(disk) => {
+        let id = id.to_owned();
+        async move {
+            let nodes: Vec<Arc<str>> = {
+                let mut held = self.lock();
+                let disk = held.state.disk(&id).ok_or_else(|| missing(&id))?;
                 disk.bytes = disk.bytes.max(bytes);
-                Ok(())
+                disk.attached.keys().cloned().collect()
+            };
+            for node in nodes {
+                let device = device_of(&self.lock().state, &id, &node);
+                let (Some(device), Some(member)) = (device, self.member(&node)) else { continue };
+                let on_behalf = OnBehalf::volume(&*id);
+                member.perform(&on_behalf, Command::LoopResize { device }, true).await?;
             }
-            None => Err(missing(id)),
-        };
-        ready(grown).boxed()
+            Ok(())
+        }
+        .boxed()
     }
 
     fn attach(

@@ -88,6 +88,7 @@ impl Latency {
             | Verb::IsReadOnly
             | Verb::LoopLock
             | Verb::LoopDetach
+            | Verb::LoopResize
             | Verb::LoopFind
             | Verb::Other => self.other,
             Verb::ReadFiles | Verb::WriteFiles => Duration::ZERO,
