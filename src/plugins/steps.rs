@@ -183,8 +183,12 @@ async fn locks(
         return Ok(Vec::new());
     }
     let record = host.run(on_behalf, Command::LoopFind { file: file.to_owned() }).await?;
-    let devices = record.output().lines().map(str::trim).filter(|line| !line.is_empty());
-    Ok(devices.map(str::to_owned).collect())
+    // A device is the same file for all pods that have it: the path tells.
+    let own = |line: &str| {
+        let (device, opened) = line.trim().split_once(' ')?;
+        (opened == file).then(|| device.to_owned())
+    };
+    Ok(record.output().lines().filter_map(own).collect())
 }
 
 /// Grows a filesystem to its device; a read-only device is left alone.

@@ -8,6 +8,7 @@ mod examples;
 mod exchanges;
 mod golden;
 mod kubectl;
+mod linux_host;
 mod live;
 mod memory;
 mod pty;

@@ -28,7 +28,8 @@ pub enum Command {
     LoopDetach { device: String },
     /// Lets a loop device see that its file has grown.
     LoopResize { device: String },
-    /// Prints the loop devices on a file, one per line.
+    /// Prints the loop devices on a file, one per line, each with the path
+    /// under which the file was opened.
     LoopFind { file: String },
     /// A program of another kind of volume, shown as it is: `iscsiadm …`.
     Other { argv: Vec<String> },
@@ -136,9 +137,15 @@ impl Command {
             Self::LoopLock { file } => words(&["losetup", "-f", "--show", file]),
             Self::LoopDetach { device } => words(&["losetup", "-d", device]),
             Self::LoopResize { device } => words(&["losetup", "-c", device]),
-            Self::LoopFind { file } => {
-                words(&["losetup", "--noheadings", "--output", "NAME", "--associated", file])
-            }
+            Self::LoopFind { file } => words(&[
+                "losetup",
+                "--noheadings",
+                "--raw",
+                "--output",
+                "NAME,BACK-FILE",
+                "-j",
+                file,
+            ]),
             Self::Other { argv } => argv.clone(),
         }
     }

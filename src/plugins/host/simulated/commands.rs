@@ -55,7 +55,7 @@ pub fn perform(state: &mut State, node: &str, command: &Command) -> End {
         Command::LoopFind { file } => {
             let Some(machine) = state.machines.get(node) else { return done("") };
             let own = machine.loops.iter().filter(|(_, own)| *own == file);
-            done(own.map(|(number, _)| format!("/dev/loop{number}\n")).collect::<String>())
+            done(own.map(|(number, _)| format!("/dev/loop{number} {file}\n")).collect::<String>())
         }
         Command::Other { .. } => (Exit::NotRun, String::new()),
     }
