@@ -201,3 +201,47 @@ fn a_stopped_host_leaves_everything_and_a_new_one_goes_on() {
         assert!(host.is_idle());
     });
 }
+
+#[test]
+fn a_held_provisioning_is_withdrawn_when_its_claim_goes() {
+    run(async |open| {
+        let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+            "metadata": {"name": "manual"}, "provisioner": "kubernetes.io/host-path"});
+        open.create(kind::STORAGE_CLASS, class).await;
+        let gate = open.session.path.gate();
+        gate.shut();
+        open.claim("claim", 1).await;
+        let first_held = || gate.held().first().map(|held| held.write.verb());
+        for _ in 0..20 {
+            open.clock.idle().await;
+            if first_held() == Some("CREATE") {
+                break;
+            }
+            gate.pass_one();
+        }
+        assert_eq!(first_held(), Some("CREATE"), "the volume is about to be made");
+        let path = kind::PERSISTENT_VOLUME_CLAIM.collection_path(Some("default")) + "/claim";
+        // No finalizer holds it back, so that it is gone at once.
+        let unprotected = Write {
+            object: ObjectRef::new(kind::PERSISTENT_VOLUME_CLAIM, Key::new("default", "claim")),
+            subresource: None,
+            change: Change::Merge(json!({"metadata": {"finalizers": null}})),
+            version: None,
+            on_behalf_of: ObjectRef::new(
+                kind::PERSISTENT_VOLUME_CLAIM,
+                Key::new("default", "claim"),
+            ),
+            reason: Reason::new("user", "a test"),
+        };
+        perform(&open.user, &unprotected).await.expect("changed");
+        let request = Request::delete(path).body(Vec::new()).expect("a request");
+        open.user.request::<Value>(request).await.expect("deleted");
+        open.clock.idle().await;
+        for _ in 0..10 {
+            gate.pass_one();
+            open.clock.idle().await;
+        }
+        assert_eq!(open.session.mirror.read(|tables| tables.volumes.len()), 0);
+        assert!(gate.held().is_empty(), "{:?}", gate.held());
+    });
+}

@@ -85,7 +85,8 @@ impl Recorder {
     /// Tells a note; it is lost if the queue is full or closed.
     pub fn tell(&self, note: Note) {
         if let Err(error) = self.queue.try_send(note) {
-            tracing::warn!("an event was not recorded: {error}");
+            // Thousands may be lost at once; the log should not be filled by it.
+            tracing::debug!("an event was not recorded: {error}");
         }
     }
 

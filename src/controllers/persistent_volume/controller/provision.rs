@@ -116,8 +116,12 @@ impl PersistentVolumeController {
             if attempt > 0 {
                 self.parts.clock.sleep(PAUSE, TimerUse::Work).await;
             }
-            match self.perform_as_decided(&write).await {
-                Ok(()) | Err(WriteError::AlreadyExists { .. }) => {
+            match self.create_if_wanted(&write, claim).await {
+                Ok(false) => {
+                    // Nobody will ask for it again; what was made for it goes.
+                    return doer.delete(volume).await.map_err(|error| error.to_string());
+                }
+                Ok(true) | Err(WriteError::AlreadyExists { .. }) => {
                     let message = format!("Successfully provisioned volume {name} using {plugin}");
                     let note = Note::normal(claim, "ProvisioningSucceeded", message);
                     self.parts.recorder.tell(note);
@@ -148,6 +152,23 @@ impl PersistentVolumeController {
         );
         self.parts.recorder.tell(Note::warning(claim, "ProvisioningCleanupFailed", message));
         Ok(())
+    }
+
+    /// Creates the volume, unless its claim has gone while the write was held.
+    async fn create_if_wanted(&self, write: &Write, claim: &Claim) -> Result<bool, WriteError> {
+        loop {
+            match self.perform(write).await {
+                Err(WriteError::DecideAgain { .. }) => {
+                    let now = self.lock().cache.claim(&claim.meta.key).cloned();
+                    if !now.is_some_and(|now| now.meta.uid == claim.meta.uid) {
+                        let why = Because::Gone.to_string();
+                        self.parts.server.nothing_to_do(&write.on_behalf_of, &why);
+                        return Ok(false);
+                    }
+                }
+                done => return done.map(|()| true),
+            }
+        }
     }
 
     async fn get(&self, kind: &'static Kind, key: Key) -> Result<Option<Value>, String> {
