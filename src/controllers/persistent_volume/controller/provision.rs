@@ -160,7 +160,7 @@ impl PersistentVolumeController {
             match self.perform(write).await {
                 Err(WriteError::DecideAgain { .. }) => {
                     let now = self.lock().cache.claim(&claim.meta.key).cloned();
-                    if !now.is_some_and(|now| now.meta.uid == claim.meta.uid) {
+                    if now.is_none_or(|now| now.meta.uid != claim.meta.uid) {
                         let why = Because::Gone.to_string();
                         self.parts.server.nothing_to_do(&write.on_behalf_of, &why);
                         return Ok(false);
