@@ -93,7 +93,7 @@ pub(super) async fn stage(
     if let Err(error) = format_and_mount::run(host, &volume.on_behalf(), &request).await {
         // What cannot be known to be unmounted is left to the next try.
         if !error.leaves_doubt() {
-            steps::clean_up(host, &volume.on_behalf(), target).await?;
+            steps::take_back(host, &volume.on_behalf(), target).await;
         }
         return Err(error);
     }

@@ -169,7 +169,7 @@ impl VolumePlugin for Legacy {
             if !host.mounts().await?.is_mount_point(&target) {
                 Files(host).make_directories(&target, MOUNT_POINT_MODE).await?;
                 if let Err(error) = steps::mount(host, &on_behalf, command).await {
-                    steps::clean_up(host, &on_behalf, &target).await?;
+                    steps::take_back(host, &on_behalf, &target).await;
                     return Err(error);
                 }
             }

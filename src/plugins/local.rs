@@ -91,7 +91,7 @@ impl VolumePlugin for Local {
             };
             let staged = format_and_mount::run(host, &volume.on_behalf(), &request).await;
             if let Err(error) = staged {
-                steps::clean_up(host, &volume.on_behalf(), &target).await?;
+                steps::take_back(host, &volume.on_behalf(), &target).await;
                 return Err(told(device, &target, request.fs_type(), error));
             }
             Ok(())
@@ -141,7 +141,7 @@ impl VolumePlugin for Local {
             if shared {
                 published.warning = other_group(volume, &source).await?;
             } else if let Err(error) = steps::own(volume, &target).await {
-                steps::clean_up(host, &volume.on_behalf(), &target).await?;
+                steps::take_back(host, &volume.on_behalf(), &target).await;
                 return Err(error);
             }
             Ok(published)

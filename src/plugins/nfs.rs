@@ -74,7 +74,7 @@ impl VolumePlugin for Nfs {
                 options: steps::mount_options(volume, &[]),
             };
             if let Err(error) = steps::mount(host, &on_behalf, command).await {
-                steps::clean_up(host, &on_behalf, &target).await?;
+                steps::take_back(host, &on_behalf, &target).await;
                 return Err(error);
             }
             Ok(published)

@@ -39,7 +39,7 @@ pub async fn bind(
     let kept = host.mounts().await?.kept_by_bind(source);
     for command in Command::bind(source, target, options, &kept) {
         if let Err(error) = mount(host, &on_behalf, command).await {
-            clean_up(host, &on_behalf, target).await?;
+            take_back(host, &on_behalf, target).await;
             return Err(error);
         }
     }
@@ -87,6 +87,14 @@ pub async fn clean_up(
         }
     }
     Ok(Files(host).remove_directory(target).await?)
+}
+
+/// Cleans up after a mount that failed. What stays is only logged: the mount's
+/// own error is what is told, and the next try finds what is there.
+pub async fn take_back(host: &dyn Host, on_behalf: &OnBehalf, target: &str) {
+    if let Err(error) = clean_up(host, on_behalf, target).await {
+        tracing::warn!(node = %host.node(), target, %error, "a failed mount is not cleaned up");
+    }
 }
 
 /// Gives the files to the pod's fsGroup, if it has one and may.
