@@ -52,7 +52,8 @@ pub struct Session {
     /// The cluster itself, if it is in this process.
     pub demo: Option<Demo>,
     watching: Watching,
-    clock_follows_gate: Option<AbortHandle>,
+    /// Keeps the clock by the gate, and takes away what has expired.
+    upkeep: Option<AbortHandle>,
 }
 
 /// A cluster in this process.
@@ -88,12 +89,12 @@ impl Session {
     pub fn embedded(options: EmbeddedOptions) -> Result<Self, ApiError> {
         let clock = RunningClock::new();
         let mut session = Self::embedded_on(Arc::new(clock.clone()), options)?;
-        session.clock_follows_gate = Some(
-            tokio::spawn(stand_while_shut(session.path.gate().clone(), clock.clone()))
-                .abort_handle(),
-        );
+        let follow = stand_while_shut(session.path.gate().clone(), clock.clone());
         if let Some(demo) = &mut session.demo {
             demo.clock = Some(clock);
+            let house = demo.embedded.clone().keep_house();
+            let both = async move { tokio::join!(follow, house) };
+            session.upkeep = Some(tokio::spawn(both).abort_handle());
         }
         Ok(session)
     }
@@ -145,7 +146,7 @@ impl Session {
             host: None,
             demo: None,
             watching,
-            clock_follows_gate: None,
+            upkeep: None,
             path,
         }
     }
@@ -187,7 +188,7 @@ pub enum Stepped {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if let Some(task) = &self.clock_follows_gate {
+        if let Some(task) = &self.upkeep {
             task.abort();
         }
     }
