@@ -171,7 +171,7 @@ pub const ALL: &[Command] = commands! {
     Act::PageDown, ["pagedown"], "", ["ctrl-f", "pagedown"], "", Moving, Scope::Everywhere, "a page down";
     Act::Left, ["left"], "", ["h", "left"], "", Moving, Scope::Everywhere, "scroll to the left";
     Act::Right, ["right"], "", ["l", "right"], "", Moving, Scope::Everywhere, "scroll to the right";
-    Act::NextPane, ["pane"], "", ["tab"], "", Moving, Scope::Everywhere, "to the other pane";
+    Act::NextPane, ["pane"], "", ["tab"], "", Moving, Scope::Everywhere, "the next page about this object";
     Act::Back, ["back"], "", ["esc"], "back", Moving, Scope::Everywhere, "clear the filter, else back one view; never quits";
     Act::BackOrQuit, ["q"], "", ["q"], "", Console, Scope::Everywhere, "back; from the last view quit, after asking";
     Act::Quit, ["quit", "exit", "q!"], "", ["ctrl-c"], "", Console, Scope::Everywhere, "quit";

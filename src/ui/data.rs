@@ -12,7 +12,6 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::cluster::write_path::journal::Entry;
-use crate::cluster::write_path::step_gate::{Held, Mode};
 use crate::mirror::freshness::Freshness;
 use crate::mirror::{Mirror, Mirrored, Tables};
 use crate::model::attachment::Attachment;
@@ -27,6 +26,7 @@ use crate::model::pod::Pod;
 use crate::model::stateful_set::StatefulSet;
 use crate::model::volume::Volume;
 use crate::scenario::Progress;
+pub use crate::ui::facts::{Access, ControllerFacts, Look, SessionFacts, Stepping};
 use crate::ui::keymap::Keymap;
 use crate::ui::lists::filter::Filter;
 use crate::ui::lists::order::{Lens, Listing, Order};
@@ -37,61 +37,6 @@ use crate::ui::lists::{Context, Listed, others};
 use crate::ui::reason::Reasons;
 use crate::ui::state::{State, TableId};
 use crate::ui::target::Target;
-use crate::ui::text::Glyphs;
-use crate::ui::theme::Theme;
-
-/// Whether the context takes writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    Writable,
-    /// `:write` lifts it.
-    ReadOnly,
-    /// Nothing in here lifts it.
-    Locked,
-}
-
-/// What is known of the cluster that is looked at, beside its objects.
-#[derive(Debug, Clone)]
-pub struct SessionFacts {
-    /// The context's name, or that of the demo.
-    pub context: String,
-    /// A real cluster rather than one in this process.
-    pub live: bool,
-    pub access: Access,
-    /// The contexts one can change to.
-    pub contexts: Vec<String>,
-    /// The themes one can choose.
-    pub themes: Vec<String>,
-    /// What the user may not do: kind, verb, and the server's words.
-    pub refused: Vec<(&'static Kind, &'static str, String)>,
-}
-
-/// What the step gate does and holds.
-#[derive(Debug, Clone)]
-pub struct Stepping {
-    pub mode: Mode,
-    pub held: Vec<Held>,
-}
-
-/// A hosted controller as it was last seen.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ControllerFacts {
-    pub name: String,
-    /// `running`, `stopped`, … in one word, and whether that is a fault.
-    pub state: String,
-    pub faulty: bool,
-    pub queued: usize,
-    pub in_flight: usize,
-    pub writes: u64,
-    pub last_error: Option<String>,
-}
-
-/// How things look.
-#[derive(Debug, Clone)]
-pub struct Look {
-    pub theme: Theme,
-    pub glyphs: Glyphs,
-}
 
 /// What the screen is drawn from.
 #[derive(Debug)]

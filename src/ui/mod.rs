@@ -19,6 +19,7 @@ pub mod data;
 pub mod dialog;
 pub mod diff;
 pub mod editor;
+pub mod facts;
 pub mod keymap;
 pub mod layout;
 pub mod lists;
