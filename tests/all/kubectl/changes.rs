@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use tokio::io::{AsyncBufReadExt, BufReader};
+
 use crate::kubectl::{MANIFEST, has, with_each, with_each_serving};
 
 const CONFIG: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: cfg}\ndata: {a: one}\n";
@@ -105,13 +107,20 @@ async fn wait_ends_when_the_object_goes_or_its_condition_holds() {
         let held = CONFIG.replace("{name: cfg}", "{name: cfg, finalizers: [example.com/held]}");
         kubectl.run_with("create -f -", &held).await.good();
         kubectl.good("delete cm cfg --wait=false").await;
-        let mut waiting = kubectl.command("wait --for=delete cm/cfg --timeout=50s");
-        let waiting = crate::served::finish(&mut waiting, "");
-        let release = async {
-            kubectl.good(r#"patch cm cfg --type=merge -p '{"metadata":{"finalizers":null}}'"#).await
-        };
-        let (waited, _) = tokio::join!(waiting, release);
-        waited.good();
+        // It tells each request; the object may go only once it is watched, as
+        // old ones take one that is gone for a mistake.
+        let mut waiting = kubectl.command("wait --for=delete cm/cfg --timeout=50s -v=6");
+        let mut waiting = waiting.spawn().expect("kubectl");
+        let mut told = BufReader::new(waiting.stderr.take().expect("a pipe")).lines();
+        while let Some(line) = told.next_line().await.expect("text") {
+            if line.contains("watch=true") {
+                break;
+            }
+        }
+        kubectl.good(r#"patch cm cfg --type=merge -p '{"metadata":{"finalizers":null}}'"#).await;
+        let rest = async { while let Ok(Some(_)) = told.next_line().await {} };
+        let (waited, ()) = tokio::join!(waiting.wait(), rest);
+        assert!(waited.expect("a status").success());
         if !kubectl.is_old {
             kubectl.create_all().await;
             kubectl.good("wait --for=jsonpath={.status.phase}=Bound pvc/data --timeout=30s").await;
