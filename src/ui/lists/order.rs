@@ -120,15 +120,17 @@ impl<R: Listing> Order<R> {
     pub fn touch<'a>(&mut self, keys: impl Iterator<Item = &'a Key>, context: Context<'_>) {
         let table = R::table(context.tables);
         self.total = table.len();
-        let keys: HashSet<&Key> = keys.collect();
+        let mut keys: HashSet<&Key> = keys.collect();
         let mut fresh: Vec<_> =
             keys.iter().filter_map(|key| self.entry(table.get(key)?, context)).collect();
         if keys.len() <= FEW_CHANGES {
+            for entry in fresh {
+                keys.remove(&entry.key);
+                self.put_in(entry);
+            }
+            // What is left has gone, or no longer passes the filter.
             for key in keys {
                 self.take_out(key);
-            }
-            for entry in fresh {
-                self.put_in(entry);
             }
             return;
         }
@@ -151,7 +153,16 @@ impl<R: Listing> Order<R> {
         }
     }
 
+    /// Puts an entry in the place of its namesake. Most changes leave a row
+    /// where it is, and then nothing is moved.
     fn put_in(&mut self, entry: Entry) {
+        if self.ranks.get(&entry.key) == Some(&entry.rank)
+            && let Ok(at) = self.search(&entry.rank, &entry.key)
+        {
+            self.sorted[at] = entry;
+            return;
+        }
+        self.take_out(&entry.key);
         let (Ok(at) | Err(at)) = self.search(&entry.rank, &entry.key);
         self.ranks.insert(entry.key.clone(), entry.rank.clone());
         self.sorted.insert(at, entry);
