@@ -27,6 +27,7 @@ pub mod csi;
 pub mod event;
 pub mod namespace;
 pub mod node;
+pub mod node_board;
 pub mod pod;
 pub mod stateful_set;
 pub mod volume;
