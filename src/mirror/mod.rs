@@ -308,6 +308,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_on_a_node_is_found_by_its_name() {
+        let mirror = Mirror::default();
+        let hostname = json!([{"matchExpressions": [{"key": "kubernetes.io/hostname",
+            "operator": "In", "values": ["node-1"]}]}]);
+        let affinity = json!({"required": {"nodeSelectorTerms": hostname}});
+        mirror.apply(row::<Volume>("", "pv-1", 1, json!({"spec": {"nodeAffinity": affinity}})));
+        mirror.apply(claimed("pv-2", 2, "one"));
+        mirror.apply(row::<Pod>("shop", "web-0", 3, json!({"spec": {"nodeName": "node-1"}})));
+        mirror.apply(row::<Pod>("shop", "web-1", 4, json!({"spec": {}})));
+        let attached = json!({"spec": {"nodeName": "node-1"}});
+        mirror.apply(row::<crate::model::attachment::Attachment>("", "va-1", 5, attached));
+        mirror.read(|tables| {
+            assert_eq!(names(tables.volumes_at("node-1")), ["pv-1"]);
+            assert_eq!(names(tables.pods_on("node-1")), ["web-0"]);
+            assert_eq!(names(tables.attachments_on("node-1")), ["va-1"]);
+        });
+        mirror.apply(row::<Pod>("shop", "web-0", 6, json!({"spec": {"nodeName": "node-2"}})));
+        mirror.read(|tables| assert_eq!(tables.pods_on("node-1").count(), 0));
+    }
+
+    #[test]
     fn rows_newer_than_a_list_survive_its_sweep() {
         let mirror = Mirror::default();
         mirror.apply(claimed("pv-old", 5, "one"));

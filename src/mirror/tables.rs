@@ -13,10 +13,14 @@ use crate::model::event::Event;
 use crate::model::object::{Key, ObjectRef, Seconds};
 use crate::model::pod::{Pod, PodClaim};
 use crate::model::row::Row;
+use crate::model::selector::Operator;
 use crate::model::volume::Volume;
 
 /// How many events are kept, the server's and those it has forgotten.
 pub const EVENTS_KEPT_MAX: usize = 20_000;
+
+/// The node label that local volumes name in their node affinity.
+const HOSTNAME: &str = "kubernetes.io/hostname";
 
 /// A kind that the mirror keeps rows of.
 pub trait Mirrored: Told {
@@ -106,7 +110,11 @@ pub struct Indexes {
     volumes_by_claim: Index<Key>,
     claims_by_volume: Index<Arc<str>>,
     pods_by_claim: Index<Key>,
+    pods_by_node: Index<Arc<str>>,
+    pods_by_owner: Index<Arc<str>>,
     attachments_by_volume: Index<Arc<str>>,
+    attachments_by_node: Index<Arc<str>>,
+    volumes_by_host: Index<Arc<str>>,
     events_by_uid: Index<Arc<str>>,
     /// Oldest first: what goes when there are too many.
     events_by_age: BTreeSet<(Seconds, Key)>,
@@ -136,6 +144,29 @@ impl Tables {
     /// The pods that use this claim, terminated ones too.
     pub fn pods_using<'a>(&'a self, claim: &Key) -> impl Iterator<Item = &'a Arc<Pod>> + use<'a> {
         rows(&self.pods, self.indexes.pods_by_claim.get(claim))
+    }
+
+    /// The pods that are to run on this node, terminated ones too.
+    pub fn pods_on<'a>(&'a self, node: &str) -> impl Iterator<Item = &'a Arc<Pod>> + use<'a> {
+        rows(&self.pods, self.indexes.pods_by_node.get(node))
+    }
+
+    /// The pods whose controller has this uid.
+    pub fn pods_owned_by<'a>(&'a self, uid: &str) -> impl Iterator<Item = &'a Arc<Pod>> + use<'a> {
+        rows(&self.pods, self.indexes.pods_by_owner.get(uid))
+    }
+
+    /// The attachments to this node.
+    pub fn attachments_on<'a>(
+        &'a self,
+        node: &str,
+    ) -> impl Iterator<Item = &'a Arc<Attachment>> + use<'a> {
+        rows(&self.attachments, self.indexes.attachments_by_node.get(node))
+    }
+
+    /// The volumes whose node affinity names this host: its local volumes.
+    pub fn volumes_at<'a>(&'a self, host: &str) -> impl Iterator<Item = &'a Arc<Volume>> + use<'a> {
+        rows(&self.volumes, self.indexes.volumes_by_host.get(host))
     }
 
     /// The attachments of this volume, at most one per node.
@@ -255,6 +286,17 @@ fn index_volume(indexes: &mut Indexes, key: &Key, volume: &Volume, presence: Pre
     if let Some(claim) = &volume.claim_ref {
         indexes.volumes_by_claim.set(claim.key.clone(), key, presence);
     }
+    for host in hosts(volume) {
+        indexes.volumes_by_host.set(host.clone(), key, presence);
+    }
+}
+
+/// The hosts that a volume's node affinity names, each once.
+fn hosts(volume: &Volume) -> BTreeSet<&Arc<str>> {
+    let terms = volume.node_affinity.iter().flat_map(|affinity| affinity.terms.iter());
+    let wants = terms.flat_map(|term| term.expressions.iter());
+    let hosts = wants.filter(|want| &*want.key == HOSTNAME && want.operator == Operator::In);
+    hosts.flat_map(|want| want.values.iter()).collect()
 }
 
 fn index_claim(indexes: &mut Indexes, key: &Key, claim: &Claim, presence: Presence) {
@@ -268,11 +310,20 @@ fn index_pod(indexes: &mut Indexes, key: &Key, pod: &Pod, presence: Presence) {
         let claim = Key { namespace: key.namespace.clone(), name: claim.clone() };
         indexes.pods_by_claim.set(claim, key, presence);
     }
+    if pod.is_scheduled() {
+        indexes.pods_by_node.set(pod.node.clone(), key, presence);
+    }
+    if let Some(owner) = &pod.meta.owner {
+        indexes.pods_by_owner.set(owner.uid.clone(), key, presence);
+    }
 }
 
 fn index_attachment(indexes: &mut Indexes, key: &Key, row: &Attachment, presence: Presence) {
     if !row.volume.is_empty() {
         indexes.attachments_by_volume.set(row.volume.clone(), key, presence);
+    }
+    if !row.node.is_empty() {
+        indexes.attachments_by_node.set(row.node.clone(), key, presence);
     }
 }
 
