@@ -160,7 +160,7 @@ fn every_file_belongs_to_the_program() {
         let stem = path.file_stem().expect("a name").to_string_lossy().into_owned();
         let folder = path.parent().expect("a folder");
         let (name, homes) = match stem.as_str() {
-            "main" | "lib" => continue,
+            "main" | "lib" | "build" => continue,
             "mod" => {
                 let name = folder.file_name().expect("a name").to_string_lossy().into_owned();
                 let above = folder.parent().expect("a folder");

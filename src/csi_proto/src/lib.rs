@@ -1,0 +1,49 @@
+//! The messages and services of the Container Storage Interface (`csi.v1`) and
+//! of the kubelet's plugin registration.
+//!
+//! Generated from the two files in `proto/`, which hold names and wire numbers.
+//! A crate of its own, so that it is compiled once: the generated code is as
+//! large as all controllers together.
+//!
+//! Every message can be serialised for people; what is secret is left out then.
+
+use std::collections::HashMap;
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+/// The Container Storage Interface.
+pub mod csi {
+    #![expect(clippy::all, reason = "generated code")]
+    tonic::include_proto!("csi.v1");
+}
+
+/// The kubelet's plugin registration.
+pub mod registration {
+    #![expect(clippy::all, reason = "generated code")]
+    tonic::include_proto!("pluginregistration");
+}
+
+/// What stands for a secret wherever a request is shown.
+pub const STRIPPED: &str = "***stripped***";
+
+/// Names the secrets without their values.
+fn stripped<S: Serializer>(
+    secrets: &HashMap<String, String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let mut names: Vec<&String> = secrets.keys().collect();
+    names.sort();
+    let mut map = serializer.serialize_map(Some(names.len()))?;
+    for name in names {
+        map.serialize_entry(name, STRIPPED)?;
+    }
+    map.end()
+}
+
+/// A time as seconds since 1970.
+fn seconds<S: Serializer>(
+    time: &Option<prost_types::Timestamp>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    time.as_ref().map(|time| time.seconds).serialize(serializer)
+}
