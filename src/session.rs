@@ -29,6 +29,7 @@ use crate::controllers::host::{self, Host};
 use crate::mirror::Mirror;
 use crate::mirror::watch::{WatchOptions, Watching};
 use crate::model::clock::Clock;
+use crate::model::node::CONTROLLER_MANAGED;
 use crate::model::write::Actor;
 
 /// Who reads and writes for the person at the screen.
@@ -215,7 +216,11 @@ async fn stand_while_shut(gate: StepGate, clock: RunningClock) {
 fn node(name: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Node",
-        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
+        "metadata": {
+            "name": name,
+            "labels": {"kubernetes.io/hostname": name},
+            "annotations": {CONTROLLER_MANAGED: "true"},
+        },
         "spec": {},
         "status": {
             "capacity": {"cpu": "4", "memory": "8Gi", "pods": "110"},

@@ -17,6 +17,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use futures::{FutureExt, future};
+use jiff::Timestamp;
 
 use crate::controllers::health::{Health, LoopState};
 use crate::controllers::holds::{Hold, HoldTable};
@@ -38,6 +39,8 @@ pub struct Pass {
     pub enqueue: Vec<ObjectRef>,
     /// Work to go on beside the passes; gives objects to look at when it ends.
     pub operation: Option<BoxFuture<'static, Vec<ObjectRef>>>,
+    /// Look at the object again after this long, whatever happens before.
+    pub again_after: Option<Duration>,
 }
 
 /// How a pass ended.
@@ -54,7 +57,7 @@ pub enum Outcome {
 
 impl Pass {
     pub fn new(outcome: Outcome) -> Self {
-        Self { outcome, enqueue: Vec::new(), operation: None }
+        Self { outcome, enqueue: Vec::new(), operation: None, again_after: None }
     }
 
     pub fn done() -> Self {
@@ -110,7 +113,7 @@ pub async fn run(
             changed = changes.changed() => work.take_in(changed),
             Some((object, pass, hold)) = work.passes.next() => work.finish(object, pass, hold),
             Some(objects) = work.operations.next() => work.enqueue(objects),
-            Some(object) = work.pauses.next() => work.enqueue([object]),
+            Some(object) = work.pauses.next() => work.wake(object),
             () = &mut resync => {
                 work.begin_round();
                 resync = next_resync();
@@ -143,6 +146,9 @@ struct WorkLoop {
     passes: FuturesUnordered<BoxFuture<'static, Finished>>,
     operations: FuturesUnordered<BoxFuture<'static, Vec<ObjectRef>>>,
     pauses: FuturesUnordered<BoxFuture<'static, ObjectRef>>,
+    /// When each object that asked for it is looked at again: a pass that asks
+    /// each time must not leave a timer each time.
+    due: HashMap<ObjectRef, Timestamp>,
 }
 
 impl WorkLoop {
@@ -165,6 +171,7 @@ impl WorkLoop {
             passes: FuturesUnordered::new(),
             operations: FuturesUnordered::new(),
             pauses: FuturesUnordered::new(),
+            due: HashMap::new(),
         }
     }
 
@@ -232,19 +239,22 @@ impl WorkLoop {
             Outcome::Failed(error) => {
                 tracing::warn!("{object}: {error}");
                 self.health.failed(self.clock.now(), object.to_string(), error);
-                self.pause(object);
+                self.pause(object.clone());
             }
-            Outcome::Outdated => self.pause(object),
+            Outcome::Outdated => self.pause(object.clone()),
             Outcome::Blocked(by) => {
                 // It may have been let go in the meantime.
                 if self.reconciler.holds().read(|holds| holds.holder(&by).is_none()) {
-                    self.enqueue([object]);
+                    self.enqueue([object.clone()]);
                 } else {
-                    self.park(object, by);
+                    self.park(object.clone(), by);
                 }
             }
         }
         drop(hold);
+        if let Some(after) = pass.again_after {
+            self.look_again(object, after);
+        }
         self.enqueue(pass.enqueue);
         if let Some(operation) = pass.operation {
             let operation = AssertUnwindSafe(operation).catch_unwind();
@@ -264,6 +274,26 @@ impl WorkLoop {
         *failures = (*failures + 1).min(31);
         let pause = self.clock.sleep(pause.min(PAUSE_MAX), TimerUse::Work);
         self.pauses.push(Box::pin(pause.map(|()| object)));
+    }
+
+    /// Sets a timer unless one fires as early.
+    fn look_again(&mut self, object: ObjectRef, after: Duration) {
+        let at = self.clock.now() + after;
+        if self.due.get(&object).is_some_and(|due| *due <= at) {
+            return;
+        }
+        self.due.insert(object.clone(), at);
+        let pause = self.clock.sleep(after, TimerUse::Work);
+        self.pauses.push(Box::pin(pause.map(|()| object)));
+    }
+
+    /// A pause is over.
+    fn wake(&mut self, object: ObjectRef) {
+        let now = self.clock.now();
+        if self.due.get(&object).is_some_and(|due| *due <= now) {
+            self.due.remove(&object);
+        }
+        self.enqueue([object]);
     }
 
     fn report(&self) {
@@ -292,8 +322,6 @@ pub fn words(panic: &(dyn Any + Send)) -> &str {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
-
-    use jiff::Timestamp;
 
     use super::*;
     use crate::cluster::clock::ManualClock;
@@ -386,6 +414,20 @@ mod tests {
         let figures = running.health.figures();
         assert_eq!((figures.errors, figures.paused), (5, 1));
         assert_eq!(figures.last_error.expect("an error").error, "no");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_object_is_looked_at_again_when_it_asked_and_leaves_one_timer() {
+        let again = |scripted: &Scripted, _| {
+            let seen = scripted.looked_at.lock().expect("the log").len();
+            let seconds = if seen == 1 { 3 } else { 2 };
+            now(Pass { again_after: Some(Duration::from_secs(seconds)), ..Pass::done() })
+        };
+        let running = running(&["a"], again).await;
+        assert_eq!(running.health.figures().paused, 1);
+        running.clock.advance(Duration::from_millis(7500)).await;
+        assert_eq!(running.times(), [0, 3000, 5000, 7000]);
+        assert_eq!(running.health.figures().paused, 1);
     }
 
     #[tokio::test(start_paused = true)]

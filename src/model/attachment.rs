@@ -1,5 +1,6 @@
 //! The row of a VolumeAttachment.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -27,6 +28,19 @@ pub struct Attachment {
 pub struct VolumeError {
     pub message: Box<str>,
     pub since: Option<Seconds>,
+}
+
+/// The name of the VolumeAttachment of a CSI volume on a node, a function of
+/// the three (upstream: `getAttachmentName` of `pkg/volume/csi`).
+pub fn attachment_name(handle: &str, driver: &str, node: &str) -> String {
+    let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
+    [handle, driver, node].iter().for_each(|part| digest.update(part.as_bytes()));
+    let mut name = String::from("csi-");
+    for byte in digest.finish().as_ref() {
+        // Writing to a String cannot fail.
+        let _ = write!(name, "{byte:02x}");
+    }
+    name
 }
 
 impl Row for Attachment {
@@ -62,5 +76,17 @@ impl Row for Attachment {
         with.text(&mut self.attacher);
         with.text(&mut self.node);
         with.text(&mut self.volume);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attachment_is_named_after_volume_driver_and_node() {
+        // sha256sum of `no-such-volumehostpath.csi.k8s.ionode-1`.
+        let name = attachment_name("no-such-volume", "hostpath.csi.k8s.io", "node-1");
+        assert_eq!(name, "csi-5487fa9ef61dc702ca2b168fa79b37723c6747c433ddbbe4d55088ef52dea904");
     }
 }

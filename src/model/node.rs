@@ -8,6 +8,9 @@ use crate::model::kind::{self, Kind};
 use crate::model::object::{Meta, Seconds};
 use crate::model::row::{self, Malformed, Row};
 
+/// Annotation of a node whose kubelet leaves attaching to the controller.
+pub const CONTROLLER_MANAGED: &str = "volumes.kubernetes.io/controller-managed-attach-detach";
+
 /// What decisions and screens need of a Node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
@@ -20,8 +23,8 @@ pub struct Node {
     pub taints: Box<[Taint]>,
     /// `status.volumesInUse`: unique volume names that the kubelet still needs.
     pub volumes_in_use: Box<[Arc<str>]>,
-    /// The names of `status.volumesAttached`.
-    pub volumes_attached: Box<[Arc<str>]>,
+    /// `status.volumesAttached`: what the node may mount.
+    pub volumes_attached: Box<[AttachedVolume]>,
     /// `status.nodeInfo.kubeletVersion`, empty if unset.
     pub kubelet: Arc<str>,
 }
@@ -44,6 +47,15 @@ impl Readiness {
     }
 }
 
+/// One entry of `status.volumesAttached`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AttachedVolume {
+    /// The unique volume name.
+    pub name: Arc<str>,
+    /// The device on the node; empty if there is none to tell.
+    pub device_path: Arc<str>,
+}
+
 /// One entry of `spec.taints`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taint {
@@ -51,6 +63,19 @@ pub struct Taint {
     pub value: Arc<str>,
     /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`.
     pub effect: Arc<str>,
+}
+
+impl Node {
+    /// Whether the attach/detach controller looks after its volumes; the
+    /// annotation's value does not matter.
+    pub fn is_managed(&self) -> bool {
+        self.meta.annotation(CONTROLLER_MANAGED).is_some()
+    }
+
+    /// The names of `status.volumesAttached`.
+    pub fn attached_names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.volumes_attached.iter().map(|volume| &*volume.name)
+    }
 }
 
 impl Row for Node {
@@ -82,8 +107,10 @@ impl Row for Node {
             taints: taints.collect(),
             volumes_in_use: row::strings(&status["volumesInUse"]),
             volumes_attached: attached
-                .filter_map(|volume| volume["name"].as_str())
-                .map(Arc::from)
+                .filter_map(|volume| {
+                    let name = volume["name"].as_str()?.into();
+                    Some(AttachedVolume { name, device_path: row::text(&volume["devicePath"]) })
+                })
                 .collect(),
             kubelet: row::text(&status["nodeInfo"]["kubeletVersion"]),
             meta,

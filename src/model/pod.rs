@@ -16,6 +16,8 @@ pub struct Pod {
     pub node: Arc<str>,
     /// The claims its volumes name, generic ephemeral ones included.
     pub claims: Box<[PodClaim]>,
+    /// Its inline volumes of kinds that are attached to nodes, or may be.
+    pub inline: Box<[InlineVolume]>,
     /// `status.phase`, empty if unset.
     pub phase: Arc<str>,
     /// `status.reason`.
@@ -36,6 +38,39 @@ pub struct PodClaim {
     pub claim: Arc<str>,
     /// A generic ephemeral volume: the claim is `<pod>-<volume>`, owned by the pod.
     pub ephemeral: bool,
+}
+
+/// A volume that stands in the pod itself, of a kind that may be attached to a
+/// node. Whoever needs all of it reads the pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InlineVolume {
+    /// The volume's name inside the pod.
+    pub volume: Arc<str>,
+    /// The field of its source, such as `flexVolume`.
+    pub field: &'static str,
+    /// The FlexVolume driver, if it is one.
+    pub driver: Option<Arc<str>>,
+}
+
+/// The kinds of inline volumes that may be attached. A CSI volume that stands
+/// in a pod never is.
+const INLINE_ATTACHED: [&str; 10] = [
+    "awsElasticBlockStore",
+    "azureDisk",
+    "cinder",
+    "fc",
+    "flexVolume",
+    "gcePersistentDisk",
+    "iscsi",
+    "photonPersistentDisk",
+    "rbd",
+    "vsphereVolume",
+];
+
+fn inline(volume: &Value) -> Option<InlineVolume> {
+    let field = INLINE_ATTACHED.into_iter().find(|field| volume[*field].is_object())?;
+    let driver = volume[field]["driver"].as_str().map(Arc::from);
+    Some(InlineVolume { volume: volume["name"].as_str()?.into(), field, driver })
 }
 
 impl Pod {
@@ -77,6 +112,7 @@ impl Row for Pod {
         Ok(Self {
             node: spec["nodeName"].as_str().unwrap_or_default().into(),
             claims: claims.collect(),
+            inline: spec["volumes"].as_array().into_iter().flatten().filter_map(inline).collect(),
             phase: status["phase"].as_str().unwrap_or_default().into(),
             reason: status["reason"].as_str().map(Box::from),
             grace_seconds: object["metadata"]["deletionGracePeriodSeconds"].as_i64(),

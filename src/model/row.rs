@@ -23,6 +23,7 @@ pub const KEPT_ANNOTATIONS: &[&str] = &[
     "volume.kubernetes.io/selected-node",
     "volume.kubernetes.io/storage-provisioner",
     "volume.kubernetes.io/storage-resizer",
+    "volumes.kubernetes.io/controller-managed-attach-detach",
 ];
 
 /// An API object that cannot be read as a row: the field and what is wrong

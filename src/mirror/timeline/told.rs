@@ -201,8 +201,7 @@ impl Told for Node {
         };
         let (old, new) = (taints(before), taints(after));
         words.members("taint", old.iter().map(|t| &**t), new.iter().map(|t| &**t));
-        let (old, new) = (&before.volumes_attached, &after.volumes_attached);
-        words.members("attached volume", texts(old), texts(new));
+        words.members("attached volume", before.attached_names(), after.attached_names());
         let (old, new) = (&before.volumes_in_use, &after.volumes_in_use);
         words.members("volume in use", texts(old), texts(new));
     }

@@ -172,7 +172,7 @@ fn of_node(page: &mut Page<'_>, node: &Node, context: Context<'_>) {
     }
     let drivers = nodes::drivers_text(node, context);
     page.fact("drivers", if drivers.is_empty() { "(none)" } else { &drivers });
-    page.fact("attached", &node.volumes_attached.join(" "));
+    page.fact("attached", &node.attached_names().collect::<Vec<_>>().join(" "));
     page.fact("in use", &node.volumes_in_use.join(" "));
     common(page, &node.meta, context);
 }
