@@ -31,6 +31,7 @@ pub async fn run(options: Serve) -> Result<(), Failure> {
         name: "serve".into(),
         access: access.clone(),
         controllers: (!options.no_controllers).then(host::Options::default),
+        ..EmbeddedOptions::default()
     })
     .map_err(|error| Failure::new(format!("the embedded cluster does not start: {error}")))?;
     let Some(demo) = &session.demo else {

@@ -26,11 +26,15 @@ use crate::cluster::write_path::WritePath;
 use crate::cluster::write_path::read_only::Access;
 use crate::cluster::write_path::step_gate::{Mode, StepGate};
 use crate::controllers::host::{self, Host};
+use crate::controllers::machines::Machines;
 use crate::mirror::Mirror;
 use crate::mirror::watch::{WatchOptions, Watching};
 use crate::model::clock::Clock;
 use crate::model::node::CONTROLLER_MANAGED;
 use crate::model::write::Actor;
+use crate::plugins::host::simulated::World;
+use crate::plugins::host::simulated::rules::Latency;
+use crate::plugins::layout::Layout;
 
 /// Who reads and writes for the person at the screen.
 pub const CONSOLE: &str = "pvdeck";
@@ -63,6 +67,19 @@ pub struct Demo {
     pub embedded: Embedded,
     /// Its clock, where that runs by itself: none in tests.
     pub clock: Option<RunningClock>,
+    /// The simulated machines under its nodes, if it has such.
+    pub world: Option<World>,
+}
+
+/// What is under the nodes of an embedded cluster.
+#[derive(Debug, Clone)]
+pub enum NodeMachines {
+    /// Nothing: no volume is attached or mounted by this program.
+    Nothing,
+    /// A simulated machine for each of [`NODES`].
+    Simulated,
+    /// These simulated machines, which may outlive the session.
+    World(World),
 }
 
 /// How an embedded cluster is opened.
@@ -70,8 +87,10 @@ pub struct Demo {
 pub struct EmbeddedOptions {
     pub name: String,
     pub access: Access,
-    /// How the controllers are hosted; `None`: not at all.
+    /// How the controllers are hosted; `None`: not at all. Machines that are
+    /// given there stay.
     pub controllers: Option<host::Options>,
+    pub machines: NodeMachines,
 }
 
 impl Default for EmbeddedOptions {
@@ -80,6 +99,21 @@ impl Default for EmbeddedOptions {
             name: "demo".into(),
             access: Access::writable(),
             controllers: Some(host::Options::default()),
+            machines: NodeMachines::Simulated,
+        }
+    }
+}
+
+impl NodeMachines {
+    fn world(self, clock: &Arc<dyn Clock>) -> Option<World> {
+        match self {
+            Self::Nothing => None,
+            Self::Simulated => {
+                let world = World::new(clock.clone(), Layout::default());
+                NODES.iter().for_each(|node| drop(world.add(node)));
+                Some(world)
+            }
+            Self::World(world) => Some(world),
         }
     }
 }
@@ -90,6 +124,9 @@ impl Session {
     pub fn embedded(options: EmbeddedOptions) -> Result<Self, ApiError> {
         let clock = RunningClock::new();
         let mut session = Self::embedded_on(Arc::new(clock.clone()), options)?;
+        if let Some(world) = session.demo.as_ref().and_then(|demo| demo.world.as_ref()) {
+            world.set_latency(Latency::realistic());
+        }
         let follow = stand_while_shut(session.path.gate().clone(), clock.clone());
         if let Some(demo) = &mut session.demo {
             demo.clock = Some(clock);
@@ -115,14 +152,18 @@ impl Session {
         embedded: Embedded,
         options: EmbeddedOptions,
     ) -> Self {
-        let EmbeddedOptions { name, access, controllers } = options;
+        let EmbeddedOptions { name, access, controllers, machines } = options;
         let path = WritePath::new(base, "default", clock, access);
         let mut session = Self::open(name, String::new(), path, WatchOptions::default());
-        if let Some(controllers) = &controllers {
-            let clock = session.path.clock().clone();
-            session.host = Some(host::start(&session.path, &session.mirror, &clock, controllers));
+        let clock = session.path.clock().clone();
+        let world = machines.world(&clock);
+        if let Some(mut controllers) = controllers {
+            if controllers.machines.is_none() {
+                controllers.machines = world.clone().map(|world| Machines::of(world, false));
+            }
+            session.host = Some(host::start(&session.path, &session.mirror, &clock, &controllers));
         }
-        session.demo = Some(Demo { embedded, clock: None });
+        session.demo = Some(Demo { embedded, clock: None, world });
         session
     }
 
@@ -327,6 +368,43 @@ mod tests {
         perform(&client, &delete).await.expect("deleted");
         assert!(clock.settle(1000).await);
         assert_eq!(phase(&session), ("gone", "Released"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_claim_of_the_disks_class_gets_a_disk_that_goes_with_it() {
+        let clock = ManualClock::new(jiff::Timestamp::from_second(1_800_000_000).expect("a time"));
+        let session = Session::embedded_on(Arc::new(clock.clone()), EmbeddedOptions::default())
+            .expect("opens");
+        let client = session.path.client(Actor("admin".into()));
+        let disk = json!({
+            "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+            "metadata": {"name": "disk"}, "provisioner": "pvdeck.dev/block-disk",
+        });
+        let claim = json!({
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "claim-1", "namespace": "default"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "disk",
+                "resources": {"requests": {"storage": "1Gi"}}},
+        });
+        let object = ObjectRef::new(kind::PERSISTENT_VOLUME_CLAIM, Key::new("default", "claim-1"));
+        for (object, body) in [
+            (ObjectRef::new(kind::STORAGE_CLASS, Key::cluster("disk")), disk),
+            (object.clone(), claim),
+        ] {
+            let on_behalf_of = object.clone();
+            let write = Write { object, on_behalf_of, change: Change::Create(body), ..class("") };
+            perform(&client, &write).await.expect("created");
+        }
+        assert!(clock.settle(1000).await);
+        let world = session.demo.as_ref().and_then(|demo| demo.world.clone()).expect("machines");
+        let disks = || world.snapshot().disks.values().map(|disk| disk.bytes).collect::<Vec<_>>();
+        assert_eq!(disks(), [1 << 30]);
+        let on_behalf_of = object.clone();
+        let delete = Change::Delete(json!({}));
+        let delete = Write { object, on_behalf_of, change: delete, ..class("") };
+        perform(&client, &delete).await.expect("deleted");
+        assert!(clock.settle(1000).await);
+        assert!(disks().is_empty());
     }
 
     #[tokio::test(start_paused = true)]

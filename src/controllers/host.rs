@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use crate::cluster::write_path::WritePath;
 use crate::controllers::events::{self, Recorder};
 use crate::controllers::health::{Figures, Health, LoopState};
+use crate::controllers::machines::Machines;
 use crate::controllers::persistent_volume::controller::{self, PersistentVolumeController};
 use crate::controllers::protection::attributes_class::AttributesClassProtection;
 use crate::controllers::protection::claim::ClaimProtection;
@@ -26,9 +27,11 @@ use crate::controllers::work_loop::{self, LoopSettings, Reconciler, words};
 use crate::mirror::Mirror;
 use crate::model::clock::Clock;
 use crate::model::kind::{self, Kind};
+use crate::plugins::block_disk::{self, BlockDisk};
 use crate::plugins::host_path::{Directories, HostPath};
 use crate::plugins::kinds::CONTROLLER_PLUGINS;
 use crate::plugins::nfs::Nfs;
+use crate::plugins::plugin::{PluginFacts, VolumePlugin};
 
 /// What must have been listed before a controller may decide anything: a claim
 /// whose volume has not been listed yet would be declared Lost.
@@ -53,6 +56,8 @@ pub struct Options {
     pub resync: Duration,
     /// The directories of the host-path provisioner.
     pub directories: Directories,
+    /// The machines under the nodes; `None`: nothing is attached or mounted.
+    pub machines: Option<Machines>,
 }
 
 impl Default for Options {
@@ -64,6 +69,7 @@ impl Default for Options {
             parallel: 64,
             resync: Duration::from_secs(15),
             directories: Directories::default(),
+            machines: None,
         }
     }
 }
@@ -121,14 +127,8 @@ pub fn start_with(
         mirror: mirror.clone(),
         recorder,
         clock: clock.clone(),
-        plugins: vec![
-            Arc::new(HostPath {
-                provisioning: options.host_path_provisioning,
-                directories: options.directories.clone(),
-            }),
-            Arc::new(Nfs),
-        ],
-        facts: CONTROLLER_PLUGINS.to_vec(),
+        plugins: controller_plugins(options),
+        facts: controller_facts(options),
         dynamic_provisioning: options.dynamic_provisioning,
         health: health.clone(),
     };
@@ -160,6 +160,28 @@ pub fn start_with(
     let vac = "volumeattributesclass-protection-controller";
     protect(vac, vac, &|parts| Arc::new(AttributesClassProtection::new(parts)));
     host
+}
+
+/// The plugins that the controller of volumes can do something with.
+fn controller_plugins(options: &Options) -> Vec<Arc<dyn VolumePlugin>> {
+    let mut plugins: Vec<Arc<dyn VolumePlugin>> = vec![
+        Arc::new(HostPath {
+            provisioning: options.host_path_provisioning,
+            directories: options.directories.clone(),
+        }),
+        Arc::new(Nfs),
+    ];
+    if let Some(machines) = &options.machines {
+        plugins.push(Arc::new(BlockDisk::new(machines.disks.clone())));
+    }
+    plugins
+}
+
+/// What it knows of every plugin.
+fn controller_facts(options: &Options) -> Vec<PluginFacts> {
+    let mut facts = CONTROLLER_PLUGINS.to_vec();
+    facts.extend(options.machines.is_some().then_some(block_disk::FACTS));
+    facts
 }
 
 struct Starter<'a> {

@@ -16,6 +16,8 @@ pub mod events;
 pub mod health;
 pub mod holds;
 pub mod host;
+pub mod machines;
+pub mod node_agent;
 pub mod persistent_volume;
 pub mod protection;
 pub mod server;

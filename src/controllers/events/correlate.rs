@@ -33,8 +33,9 @@ pub enum Send {
     Count { event: Key, count: u32 },
 }
 
-/// One object, of one life.
-type About = (ObjectRef, Arc<str>);
+/// One object, of one life, as one source tells of it: each node's agent
+/// counts for itself.
+type About = (ObjectRef, Arc<str>, Arc<str>);
 /// Notes of one kind, whatever they say.
 type Similar = (About, Severity, &'static str);
 
@@ -130,8 +131,7 @@ impl Correlator {
 
     /// Takes one from the object's budget; false if there is none.
     fn spend(&mut self, note: &Note, now: Timestamp) -> bool {
-        let about = (note.regarding.clone(), note.uid.clone());
-        let budget = self.budgets.entry(about).or_insert(Budget { left: BURST, last: now });
+        let budget = self.budgets.entry(about(note)).or_insert(Budget { left: BURST, last: now });
         let passed = now.duration_since(budget.last).as_secs_f64().max(0.0);
         budget.left = (budget.left + passed / REFILL_SECONDS).min(BURST);
         budget.last = now;
@@ -162,8 +162,12 @@ fn forget<K, V>(memory: &mut HashMap<K, V>, last: impl Fn(&V) -> Timestamp) {
     memory.retain(|_, value| last(value) > median);
 }
 
+fn about(note: &Note) -> About {
+    (note.regarding.clone(), note.uid.clone(), note.host.clone())
+}
+
 fn similar(note: &Note) -> Similar {
-    ((note.regarding.clone(), note.uid.clone()), note.severity, note.reason)
+    (about(note), note.severity, note.reason)
 }
 
 #[cfg(test)]
@@ -180,6 +184,7 @@ mod tests {
             severity: Severity::Normal,
             reason: "FailedBinding",
             message: message.into(),
+            host: "".into(),
         }
     }
 

@@ -40,6 +40,8 @@ pub struct Note {
     pub severity: Severity,
     pub reason: &'static str,
     pub message: String,
+    /// The node whose agent tells it; empty if none does.
+    pub host: Arc<str>,
 }
 
 impl Note {
@@ -65,7 +67,13 @@ impl Note {
             severity,
             reason,
             message: message.into(),
+            host: "".into(),
         }
+    }
+
+    /// The same, told by a node's agent.
+    pub fn from_node(self, node: &Arc<str>) -> Self {
+        Self { host: node.clone(), ..self }
     }
 }
 
@@ -193,6 +201,10 @@ fn event(component: &str, note: &Note, key: &Key, now: Timestamp) -> Value {
         involved["namespace"] = namespace.into();
     }
     let time = seconds(now);
+    let mut source = json!({"component": component});
+    if !note.host.is_empty() {
+        source["host"] = (*note.host).into();
+    }
     json!({
         "apiVersion": "v1",
         "kind": "Event",
@@ -200,14 +212,14 @@ fn event(component: &str, note: &Note, key: &Key, now: Timestamp) -> Value {
         "involvedObject": involved,
         "reason": note.reason,
         "message": note.message,
-        "source": {"component": component},
+        "source": source,
         "firstTimestamp": time,
         "lastTimestamp": time,
         "count": 1,
         "type": note.severity.name(),
         "eventTime": null,
         "reportingComponent": component,
-        "reportingInstance": "",
+        "reportingInstance": &*note.host,
     })
 }
 
@@ -245,6 +257,7 @@ mod tests {
             severity: Severity::Warning,
             reason: "FailedBinding",
             message: "no".into(),
+            host: "".into(),
         }
     }
 

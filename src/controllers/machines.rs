@@ -1,0 +1,38 @@
+//! The machines under a cluster's nodes, for the controllers that reach them.
+//!
+//! Only clusters in this process have any: on a live one the real kubelets and
+//! attachers do this work. Without machines no attach/detach controller and no
+//! node agents run.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::plugins::for_nodes;
+use crate::plugins::host::{Disks, Hosts};
+use crate::plugins::plugin::Plugins;
+
+/// Hosts, the disks between them, and what may be mounted there.
+#[derive(Clone)]
+pub struct Machines {
+    /// A node that it has no host for gets no agent.
+    pub hosts: Arc<dyn Hosts>,
+    pub disks: Arc<dyn Disks>,
+    pub plugins: Plugins,
+}
+
+impl Machines {
+    /// Machines and disks of one kind, real or simulated. With `legacy_kinds`
+    /// also the kinds of volumes that Kubernetes has no more.
+    pub fn of<T: Hosts + Disks + 'static>(machines: T, legacy_kinds: bool) -> Self {
+        let machines = Arc::new(machines);
+        let disks: Arc<dyn Disks> = machines.clone();
+        let plugins = for_nodes(&disks, legacy_kinds);
+        Self { hosts: machines, disks, plugins }
+    }
+}
+
+impl fmt::Debug for Machines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Machines").field("hosts", &self.hosts).finish_non_exhaustive()
+    }
+}
