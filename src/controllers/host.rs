@@ -22,6 +22,7 @@ use crate::controllers::protection::attributes_class::AttributesClassProtection;
 use crate::controllers::protection::claim::ClaimProtection;
 use crate::controllers::protection::volume::VolumeProtection;
 use crate::controllers::protection::{self};
+use crate::controllers::scheduler::{self, Scheduler};
 use crate::controllers::server::{ClusterServer, Server};
 use crate::controllers::work_loop::{self, LoopSettings, Reconciler, words};
 use crate::mirror::Mirror;
@@ -41,6 +42,16 @@ const NEEDED: [&Kind; 5] = [
     kind::STORAGE_CLASS,
     kind::POD,
     kind::VOLUME_ATTRIBUTES_CLASS,
+];
+
+/// What the scheduler needs beside: a pod may be placed only by all that its
+/// node and its volumes call for.
+const NEEDED_TO_PLACE: [&Kind; 5] = [
+    kind::NODE,
+    kind::CSI_NODE,
+    kind::CSI_DRIVER,
+    kind::CSI_STORAGE_CAPACITY,
+    kind::VOLUME_ATTACHMENT,
 ];
 
 /// How the controllers run.
@@ -89,7 +100,7 @@ pub struct ControllerStatus {
 #[derive(Debug)]
 pub struct Host {
     loops: Vec<Running>,
-    recorder: Recorder,
+    recorders: Vec<Recorder>,
     stop: watch::Sender<bool>,
 }
 
@@ -116,8 +127,7 @@ pub fn start_with(
     options: &Options,
 ) -> Host {
     let (stop, stopping) = watch::channel(false);
-    let (recorder, notes) = Recorder::new();
-    let mut host = Host { loops: Vec::new(), recorder: recorder.clone(), stop };
+    let mut host = Host { loops: Vec::new(), recorders: Vec::new(), stop };
     let starter = Starter { mirror, clock, options, stopping };
 
     let binder = "persistent-volume-binder";
@@ -125,7 +135,7 @@ pub fn start_with(
     let parts = controller::Parts {
         server: server(binder),
         mirror: mirror.clone(),
-        recorder,
+        recorder: host.recorder("persistentvolume-controller", server(binder), &starter),
         clock: clock.clone(),
         plugins: controller_plugins(options),
         facts: controller_facts(options),
@@ -135,12 +145,6 @@ pub fn start_with(
     let name = "persistentvolume-binder-controller";
     let controller = Arc::new(PersistentVolumeController::new(parts));
     host.loops.push(starter.controller(name, binder, health, Some(options.resync), controller));
-
-    let component = "persistentvolume-controller";
-    let sending = events::send_events(component, notes, server(binder), clock.clone());
-    let health = Health::default();
-    health.change(|figures| figures.state = LoopState::Running);
-    host.loops.push(starter.task("event-recorder", binder, health, sending.boxed()));
 
     let mut protect = |name, actor, make: &dyn Fn(protection::Parts) -> Arc<dyn Reconciler>| {
         let health = Health::default();
@@ -159,6 +163,16 @@ pub fn start_with(
     });
     let vac = "volumeattributesclass-protection-controller";
     protect(vac, vac, &|parts| Arc::new(AttributesClassProtection::new(parts)));
+
+    let (actor, health) = ("kube-scheduler", Health::default());
+    let parts = scheduler::Parts {
+        server: server(actor),
+        mirror: mirror.clone(),
+        recorder: host.recorder("default-scheduler", server(actor), &starter),
+        health: health.clone(),
+    };
+    let (scheduler, place) = (Arc::new(Scheduler::new(parts)), &NEEDED_TO_PLACE[..]);
+    host.loops.push(starter.controller_with(place, actor, actor, health, None, scheduler));
     host
 }
 
@@ -200,10 +214,23 @@ impl Starter<'_> {
         resync: Option<Duration>,
         reconciler: Arc<dyn Reconciler>,
     ) -> Running {
+        self.controller_with(&[], name, actor, health, resync, reconciler)
+    }
+
+    /// As [`Starter::controller`], for one that needs more kinds.
+    fn controller_with(
+        &self,
+        more: &'static [&'static Kind],
+        name: &'static str,
+        actor: &'static str,
+        health: Health,
+        resync: Option<Duration>,
+        reconciler: Arc<dyn Reconciler>,
+    ) -> Running {
         let settings = LoopSettings { parallel: self.options.parallel.max(1), resync };
         let (mirror, clock, figures) = (self.mirror.clone(), self.clock.clone(), health.clone());
         let work = async move {
-            let changes = synced(&mirror).await;
+            let changes = synced(&mirror, more).await;
             work_loop::run(reconciler, changes, clock, figures, settings).await;
         };
         self.task(name, actor, health, work.boxed())
@@ -240,10 +267,13 @@ impl Starter<'_> {
 }
 
 /// Waits until the mirror is live for all that is needed, and subscribes.
-async fn synced(mirror: &Mirror) -> crate::mirror::subscription::Subscription {
+async fn synced(
+    mirror: &Mirror,
+    more: &[&'static Kind],
+) -> crate::mirror::subscription::Subscription {
     let mut changes = mirror.subscribe();
     let live = |kind| mirror.freshness_of(kind).is_some_and(|fresh| fresh.is_complete());
-    while !NEEDED.iter().all(|kind| live(kind)) {
+    while !NEEDED.iter().chain(more).all(|kind| live(kind)) {
         changes.changed().await;
     }
     // Subscribed anew: what was taken meanwhile counts as changed again.
@@ -251,6 +281,22 @@ async fn synced(mirror: &Mirror) -> crate::mirror::subscription::Subscription {
 }
 
 impl Host {
+    /// A recorder of events of `component`, and the task that sends them.
+    fn recorder(
+        &mut self,
+        component: &'static str,
+        server: Arc<dyn Server>,
+        starter: &Starter<'_>,
+    ) -> Recorder {
+        let (recorder, notes) = Recorder::new();
+        let sending = events::send_events(component, notes, server, starter.clock.clone());
+        let health = Health::default();
+        health.change(|figures| figures.state = LoopState::Running);
+        self.loops.push(starter.task("event-recorder", component, health, sending.boxed()));
+        self.recorders.push(recorder.clone());
+        recorder
+    }
+
     /// How each controller is doing.
     pub fn status(&self) -> Vec<ControllerStatus> {
         let status = self.loops.iter().map(|running| ControllerStatus {
@@ -264,7 +310,8 @@ impl Host {
     /// Whether no controller has anything to do now. Pauses show as timers of
     /// the clock.
     pub fn is_idle(&self) -> bool {
-        self.recorder.is_empty() && self.loops.iter().all(|running| running.health.is_idle())
+        self.recorders.iter().all(Recorder::is_empty)
+            && self.loops.iter().all(|running| running.health.is_idle())
     }
 
     /// Stops all controllers and waits until they have. Writes that are held

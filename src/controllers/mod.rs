@@ -20,5 +20,6 @@ pub mod machines;
 pub mod node_agent;
 pub mod persistent_volume;
 pub mod protection;
+pub mod scheduler;
 pub mod server;
 pub mod work_loop;

@@ -20,7 +20,13 @@ pub struct StorageClass {
     pub binding_mode: Option<BindingMode>,
     pub expandable: bool,
     pub mount_options: Box<[Arc<str>]>,
+    /// `allowedTopologies`: where volumes may be provisioned; none: anywhere.
+    pub allowed_topologies: Box<[TopologyTerm]>,
 }
+
+/// Labels of a node and the values that each may have, all of which must hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopologyTerm(pub Box<[(Arc<str>, Box<[Arc<str>]>)]>);
 
 /// When a claim of the class is bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,6 +36,22 @@ pub enum BindingMode {
 }
 
 impl StorageClass {
+    /// Whether volumes of the class may be provisioned for a node with these
+    /// labels, sorted by key. An empty term admits nothing.
+    pub fn admits(&self, labels: &[(Arc<str>, Arc<str>)]) -> bool {
+        let value = |key: &Arc<str>| {
+            labels.binary_search_by(|(held, _)| held.cmp(key)).ok().map(|at| &labels[at].1)
+        };
+        let holds = |(key, values): &(Arc<str>, Box<[Arc<str>]>)| {
+            value(key).is_some_and(|value| values.contains(value))
+        };
+        self.allowed_topologies.is_empty()
+            || self
+                .allowed_topologies
+                .iter()
+                .any(|TopologyTerm(term)| !term.is_empty() && term.iter().all(holds))
+    }
+
     /// Whether one of the two default annotations is exactly `"true"`.
     pub fn is_default(&self) -> bool {
         [
@@ -56,10 +78,22 @@ impl Row for StorageClass {
             },
             expandable: object["allowVolumeExpansion"].as_bool().unwrap_or(false),
             mount_options: row::strings(&object["mountOptions"]),
+            allowed_topologies: object["allowedTopologies"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(topology_term)
+                .collect(),
         })
     }
 
     fn meta(&self) -> &Meta {
         &self.meta
     }
+}
+
+fn topology_term(term: &Value) -> TopologyTerm {
+    let expressions = term["matchLabelExpressions"].as_array().into_iter().flatten();
+    let expression = |e: &Value| (row::text(&e["key"]), row::strings(&e["values"]));
+    TopologyTerm(expressions.map(expression).collect())
 }

@@ -17,6 +17,7 @@ pub mod write;
 
 pub mod access_modes;
 pub mod quantity;
+pub mod resources;
 pub mod selector;
 
 pub mod attachment;
@@ -29,6 +30,7 @@ pub mod namespace;
 pub mod node;
 pub mod node_board;
 pub mod pod;
+pub mod pod_needs;
 pub mod stateful_set;
 pub mod volume;
 pub mod volume_source;

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::model::kind::{self, Kind};
 use crate::model::object::{Meta, Seconds};
+use crate::model::resources::Resources;
 use crate::model::row::{self, Malformed, Row};
 
 /// Annotation of a node whose kubelet leaves attaching to the controller.
@@ -25,6 +26,10 @@ pub struct Node {
     pub volumes_in_use: Box<[Arc<str>]>,
     /// `status.volumesAttached`: what the node may mount.
     pub volumes_attached: Box<[AttachedVolume]>,
+    /// `status.allocatable`, pods apart.
+    pub allocatable: Box<Resources>,
+    /// How many pods it takes.
+    pub pods_max: i64,
     /// `status.nodeInfo.kubeletVersion`, empty if unset.
     pub kubelet: Arc<str>,
 }
@@ -112,6 +117,17 @@ impl Row for Node {
                     Some(AttachedVolume { name, device_path: row::text(&volume["devicePath"]) })
                 })
                 .collect(),
+            allocatable: Box::new(Resources::from_json(
+                &status["allocatable"],
+                &Resources::default(),
+            )),
+            pods_max: row::quantity::<Self>(
+                &meta,
+                &status["allocatable"]["pods"],
+                "status.allocatable.pods",
+            )?
+            .and_then(|pods| pods.units().try_into().ok())
+            .unwrap_or(0),
             kubelet: row::text(&status["nodeInfo"]["kubeletVersion"]),
             meta,
         })

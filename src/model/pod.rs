@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::model::kind::{self, Kind};
 use crate::model::object::Meta;
+use crate::model::pod_needs::PodNeeds;
 use crate::model::row::{self, Malformed, Row, Sharing};
 
 /// What decisions and screens need of a Pod.
@@ -24,9 +25,23 @@ pub struct Pod {
     pub reason: Option<Box<str>>,
     /// `metadata.deletionGracePeriodSeconds`.
     pub grace_seconds: Option<i64>,
+    /// What it asks of a node.
+    pub needs: Box<PodNeeds>,
+    /// `status.nominatedNodeName`, empty if unset.
+    pub nominated_node: Arc<str>,
+    /// The `PodScheduled` condition, while it is not True.
+    pub unscheduled: Option<Box<Unscheduled>>,
     /// Whether every container's status is waiting or terminated; an empty
     /// list qualifies.
     pub no_container_runs: bool,
+}
+
+/// Why a pod is on no node, as its `PodScheduled` condition says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unscheduled {
+    /// `Unschedulable`, `SchedulerError` or `SchedulingGated`.
+    pub reason: Box<str>,
+    pub message: Box<str>,
 }
 
 /// One volume of a pod that is a claim.
@@ -116,6 +131,9 @@ impl Row for Pod {
             phase: status["phase"].as_str().unwrap_or_default().into(),
             reason: status["reason"].as_str().map(Box::from),
             grace_seconds: object["metadata"]["deletionGracePeriodSeconds"].as_i64(),
+            needs: Box::new(PodNeeds::from_spec(spec)),
+            nominated_node: row::text(&status["nominatedNodeName"]),
+            unscheduled: unscheduled(&status["conditions"]),
             no_container_runs: containers
                 .iter()
                 .filter_map(|field| status[*field].as_array())
@@ -132,9 +150,19 @@ impl Row for Pod {
     fn share(&mut self, with: &mut dyn Sharing) {
         row::share_meta(&mut self.meta, with);
         with.text(&mut self.node);
+        with.text(&mut self.nominated_node);
+        with.text(&mut self.needs.scheduler);
         with.text(&mut self.phase);
         for claim in &mut self.claims {
             with.text(&mut claim.volume);
         }
     }
+}
+
+fn unscheduled(conditions: &Value) -> Option<Box<Unscheduled>> {
+    let conditions = conditions.as_array()?;
+    let condition = conditions.iter().find(|condition| condition["type"] == "PodScheduled")?;
+    let text = |field: &str| Box::from(condition[field].as_str().unwrap_or_default());
+    (condition["status"] != "True")
+        .then(|| Box::new(Unscheduled { reason: text("reason"), message: text("message") }))
 }

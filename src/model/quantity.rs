@@ -124,6 +124,13 @@ impl Quantity {
         whole + if self.nano % NANO == 0 { 0 } else { self.nano.signum() }
     }
 
+    /// Thousandths of a unit, rounded up (away from zero).
+    pub fn milli(self) -> i128 {
+        const MICRO: i128 = NANO / 1000;
+        let whole = self.nano / MICRO;
+        whole + if self.nano % MICRO == 0 { 0 } else { self.nano.signum() }
+    }
+
     pub fn is_zero(self) -> bool {
         self.nano == 0
     }

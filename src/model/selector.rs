@@ -76,22 +76,49 @@ impl NodeSelector {
     /// Reads a `NodeSelector`; `None` if there is none.
     pub fn from_json(value: &Value) -> Option<Self> {
         value.as_object()?;
-        let terms = value["nodeSelectorTerms"].as_array().into_iter().flatten().map(|term| Term {
-            expressions: requirements(&term["matchExpressions"]).collect(),
-            fields: requirements(&term["matchFields"]).collect(),
-        });
-        Some(Self { terms: terms.collect() })
+        let terms = value["nodeSelectorTerms"].as_array().into_iter().flatten();
+        Some(Self { terms: terms.map(Term::from_json).collect() })
     }
 
-    /// Whether a node with these labels is selected. Only labels are known, so
-    /// a term with `matchFields` never matches (upstream: `CheckNodeAffinity`
-    /// builds a node that carries only labels).
+    /// Whether a node with these labels is selected, whatever its name.
+    ///
+    /// Upstream's check of a volume's affinity builds a node that carries only
+    /// labels, and skips the fields of a term where a node has none: so a term
+    /// of fields alone admits every node.
     pub fn matches_labels(&self, labels: &[(Arc<str>, Arc<str>)]) -> bool {
-        self.terms.iter().any(|term| {
-            term.fields.is_empty()
-                && !term.expressions.is_empty()
-                && term.expressions.iter().all(|requirement| requirement.holds(labels))
-        })
+        self.terms.iter().any(|term| !term.is_empty() && term.matches_labels(labels))
+    }
+
+    /// Whether the node of this name with these labels is selected.
+    pub fn matches_node(&self, name: &str, labels: &[(Arc<str>, Arc<str>)]) -> bool {
+        self.terms.iter().any(|term| term.matches_node(name, labels))
+    }
+}
+
+impl Term {
+    /// Reads a `NodeSelectorTerm`.
+    pub fn from_json(term: &Value) -> Self {
+        Self {
+            expressions: requirements(&term["matchExpressions"]).collect(),
+            fields: requirements(&term["matchFields"]).collect(),
+        }
+    }
+
+    /// Whether the node of this name with these labels meets all of the term;
+    /// an empty one selects nothing.
+    pub fn matches_node(&self, name: &str, labels: &[(Arc<str>, Arc<str>)]) -> bool {
+        let named: [(Arc<str>, Arc<str>); 1] = [("metadata.name".into(), name.into())];
+        !self.is_empty()
+            && self.matches_labels(labels)
+            && self.fields.iter().all(|requirement| requirement.holds(&named))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.expressions.is_empty() && self.fields.is_empty()
+    }
+
+    fn matches_labels(&self, labels: &[(Arc<str>, Arc<str>)]) -> bool {
+        self.expressions.iter().all(|requirement| requirement.holds(labels))
     }
 }
 
