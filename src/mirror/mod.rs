@@ -21,6 +21,7 @@
 pub mod complaint;
 pub mod freshness;
 pub mod index;
+pub mod inferred_board;
 pub mod subscription;
 pub mod table;
 pub mod tables;

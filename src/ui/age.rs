@@ -1,5 +1,7 @@
 //! Times as people read them: ages as `kubectl` prints them.
 
+use jiff::{SignedDuration, Timestamp};
+
 use crate::model::object::Seconds;
 
 /// The age of something as `kubectl get` shows it: at most two units, the
@@ -37,6 +39,22 @@ pub fn age_changes_in(since: Seconds, now: Seconds) -> i64 {
     step - seconds % step
 }
 
+/// How long something took, or takes: tenths of seconds up to ten, hundredths up
+/// to one, above that as an age.
+pub fn duration(took: SignedDuration) -> String {
+    let seconds = took.as_secs_f64().max(0.0);
+    match seconds {
+        0.0..1.0 => format!("{seconds:.2}s"),
+        1.0..10.0 => format!("{seconds:.1}s"),
+        _ => age(0, took.as_secs()),
+    }
+}
+
+/// From one moment to another.
+pub fn between(began: Timestamp, ended: Timestamp) -> String {
+    duration(ended.duration_since(began))
+}
+
 /// `09:41:07` in UTC: the clock of the cluster, not of the reader's chair.
 pub fn clock_time(at: Seconds) -> String {
     let of_day = at.rem_euclid(86_400);
@@ -65,6 +83,15 @@ mod tests {
             (63_072_000, "2y"),
         ] {
             assert_eq!(age(0, seconds), text, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn short_times_have_fractions_and_none_is_negative() {
+        for (millis, text) in
+            [(-5, "0.00s"), (20, "0.02s"), (1_840, "1.8s"), (41_900, "41s"), (252_000, "4m12s")]
+        {
+            assert_eq!(duration(SignedDuration::from_millis(millis)), text);
         }
     }
 

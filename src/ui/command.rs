@@ -5,7 +5,7 @@
 use crate::model::kind::Kind;
 use crate::model::{kind, volume::VolumePhase};
 use crate::ui::data::{Access, Data};
-use crate::ui::state::{State, TableId};
+use crate::ui::state::{State, TableId, View};
 use crate::ui::target::Target;
 
 /// What a command does.
@@ -20,6 +20,8 @@ pub enum Act {
     Left,
     Right,
     Open,
+    Board,
+    Output,
     Back,
     BackOrQuit,
     Quit,
@@ -66,6 +68,10 @@ pub enum Scope {
     Object,
     /// The same, of one of these kinds.
     Kinds(&'static [&'static Kind]),
+    /// Where Enter leads on.
+    Openable,
+    /// Where a volume of a node is under the cursor, or the layer is about one.
+    Board,
     /// Where a step gate is: embedded clusters.
     Stepping,
 }
@@ -131,7 +137,9 @@ pub const ALL: &[Command] = commands! {
     Act::Pause, ["pause"], "", ["p"], "pause", Stepping, Scope::Stepping, "hold every write from now on";
     Act::Break, ["break"], "WHAT", [], "", Stepping, Scope::Stepping, "run up to the first such write: `pv/NAME`, `DELETE`, `by:NAME`";
     Act::Step, ["step", "steps"], "", [], "", Stepping, Scope::Stepping, "the held writes, one at a time";
-    Act::Open, ["open"], "", ["enter"], "open", Objects, Scope::List, "open: a claim's journey, an object's description";
+    Act::Open, ["open"], "", ["enter"], "open", Objects, Scope::Openable, "open: a claim's journey, an object's description";
+    Act::Board, ["board"], "[NODE]", [], "", Objects, Scope::Everywhere, "the volumes of a node: what it should have beside what it has";
+    Act::Output, ["output"], "", ["o"], "output", Objects, Scope::Board, "what the commands run for a volume of a node printed";
     Act::Why, ["why"], "", ["w"], "why", Objects, CLAIM, "why it is as it is: every volume and what speaks against it";
     Act::Edit, ["edit"], "", ["e"], "edit", Objects, Scope::Object, "edit the YAML; checked by the server, shown as a diff";
     Act::Rebind, ["rebind"], "", ["b"], "rebind", Objects, STORAGE, "give a released volume to a claim, or a claim a volume";
@@ -171,7 +179,7 @@ pub const ALL: &[Command] = commands! {
     Act::PageDown, ["pagedown"], "", ["ctrl-f", "pagedown"], "", Moving, Scope::Everywhere, "a page down";
     Act::Left, ["left"], "", ["h", "left"], "", Moving, Scope::Everywhere, "scroll to the left";
     Act::Right, ["right"], "", ["l", "right"], "", Moving, Scope::Everywhere, "scroll to the right";
-    Act::NextPane, ["pane"], "", ["tab"], "", Moving, Scope::Everywhere, "the next page about this object";
+    Act::NextPane, ["pane"], "", ["tab"], "", Moving, Scope::Everywhere, "the next page about this object; on a board what is desired, what is there";
     Act::Back, ["back"], "", ["esc"], "back", Moving, Scope::Everywhere, "clear the filter, else back one view; never quits";
     Act::BackOrQuit, ["q"], "", ["q"], "", Console, Scope::Everywhere, "back; from the last view quit, after asking";
     Act::Quit, ["quit", "exit", "q!"], "", ["ctrl-c"], "", Console, Scope::Everywhere, "quit";
@@ -210,6 +218,11 @@ pub fn why_not(command: &Command, state: &State, data: &Data) -> Result<(), Refu
         Scope::Everywhere => {}
         Scope::List if state.table().is_some() => {}
         Scope::List => return Err(Refusal::NotHere),
+        Scope::Openable
+            if state.table().is_some() || matches!(state.top().view, View::BoardVolume { .. }) => {}
+        Scope::Openable => return Err(Refusal::NotHere),
+        Scope::Board if state.board_volume().is_some() => {}
+        Scope::Board => return Err(Refusal::NotHere),
         Scope::Object if target.is_some() => {}
         Scope::Kinds(kinds)
             if target.as_ref().is_some_and(|target| kinds.contains(&target.kind)) => {}
@@ -282,6 +295,7 @@ pub fn completions(text: &str, data: &Data) -> Vec<String> {
     let candidates: Vec<String> = match by_word(word).map(|command| command.act) {
         Some(Act::Namespace) => data.namespaces(),
         Some(Act::Context | Act::Show(TableId::Contexts)) => data.session.contexts.clone(),
+        Some(Act::Board) => data.node_names(argument),
         Some(Act::Theme) => data.session.themes.clone(),
         _ => Vec::new(),
     };

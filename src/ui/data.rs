@@ -10,6 +10,9 @@
 //! Changed by the shell between frames, never while one is drawn.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
 
 use crate::cluster::write_path::journal::Entry;
 use crate::mirror::freshness::Freshness;
@@ -23,11 +26,14 @@ use crate::model::kind::{self, Kind};
 use crate::model::node::Node;
 use crate::model::object::{Key, ObjectRef, Seconds};
 use crate::model::pod::Pod;
+use crate::model::row::Row as _;
 use crate::model::stateful_set::StatefulSet;
 use crate::model::volume::Volume;
 use crate::scenario::Progress;
+use crate::ui::boards::{self, Boards};
 pub use crate::ui::facts::{Access, ControllerFacts, Look, SessionFacts, Stepping};
 use crate::ui::keymap::Keymap;
+use crate::ui::lists::board::{self, BoardList};
 use crate::ui::lists::filter::Filter;
 use crate::ui::lists::order::{Lens, Listing, Order};
 use crate::ui::lists::plain::PlainList;
@@ -35,7 +41,7 @@ use crate::ui::lists::problems::Problems;
 use crate::ui::lists::timeline::Timeline;
 use crate::ui::lists::{Context, Listed, others};
 use crate::ui::reason::Reasons;
-use crate::ui::state::{State, TableId};
+use crate::ui::state::{State, TableId, View};
 use crate::ui::target::Target;
 
 /// What the screen is drawn from.
@@ -45,6 +51,8 @@ pub struct Data {
     pub session: SessionFacts,
     /// The cluster's present.
     pub now: Seconds,
+    /// The same to the millisecond, where it is known so well.
+    pub present: Timestamp,
     /// When something last came from the cluster.
     pub heard: Option<Seconds>,
     /// Absent where there is no step gate to work: live clusters.
@@ -57,6 +65,8 @@ pub struct Data {
     pub look: Look,
     pub keymap: Keymap,
     pub reasons: Reasons,
+    /// What is on the nodes that are looked at.
+    pub boards: Boards,
     lists: Lists,
     changed: Changes,
     /// Changed objects that the next frame has to take in.
@@ -71,6 +81,7 @@ struct Lists {
     classes: Order<StorageClass>,
     pods: Order<Pod>,
     nodes: Order<Node>,
+    board: BoardList,
     attachments: Order<Attachment>,
     drivers: Order<CsiDriver>,
     stateful_sets: Order<StatefulSet>,
@@ -89,6 +100,9 @@ struct Changes {
     until_ms: HashMap<String, u64>,
 }
 
+/// Names offered for completion.
+const NAMES_MAX: usize = 20;
+
 /// A changed row is seen to have changed for this long.
 const CHANGED_MS: u64 = 3_000;
 
@@ -102,6 +116,7 @@ impl Data {
             mirror,
             session,
             now: 0,
+            present: Timestamp::UNIX_EPOCH,
             heard: None,
             stepping: None,
             journal: Vec::new(),
@@ -111,6 +126,7 @@ impl Data {
             look,
             keymap: Keymap::default(),
             reasons: Reasons::default(),
+            boards: Boards::default(),
             lists: Lists::default(),
             changed: Changes::default(),
         };
@@ -208,6 +224,10 @@ impl Data {
 
     /// Looks through the lens that the state says for its seen table.
     pub fn follow(&mut self, state: &State) {
+        let wanted = self.wanted_nodes(state);
+        let revision = self.mirror.revision();
+        let mirror = self.mirror.clone();
+        mirror.read(|tables| self.boards.infer(&wanted, tables, revision));
         let Some(table) = state.table() else { return };
         let list = &state.top().list;
         let filter = Filter::parse(&list.filter).unwrap_or_default();
@@ -232,7 +252,7 @@ impl Data {
                 TableId::Drivers => lists.drivers.set_lens(lens, context),
                 TableId::StatefulSets => lists.stateful_sets.set_lens(lens, context),
                 TableId::Events => lists.events.set_lens(lens, context),
-                TableId::Timeline | TableId::Controllers => {}
+                TableId::Timeline | TableId::Controllers | TableId::Board => {}
                 TableId::Contexts | TableId::Namespaces => {}
             }
         });
@@ -240,6 +260,11 @@ impl Data {
             TableId::Timeline => {
                 let about = state.top().about.as_ref();
                 self.lists.timeline.follow(&self.journal, &self.mirror, filter, about);
+            }
+            TableId::Board => {
+                let node = wanted.first().and_then(|node| self.boards.get(node));
+                let (facts, aspect) = (node.cloned().unwrap_or_default(), state.top().aspect);
+                self.lists.board = BoardList::new(facts, &filter, aspect, self.instant());
             }
             TableId::Controllers | TableId::Contexts | TableId::Namespaces => {
                 self.relist_others(&filter);
@@ -278,6 +303,7 @@ impl Data {
             TableId::Classes => &self.lists.classes,
             TableId::Pods => &self.lists.pods,
             TableId::Nodes => &self.lists.nodes,
+            TableId::Board => &self.lists.board,
             TableId::Attachments => &self.lists.attachments,
             TableId::Drivers => &self.lists.drivers,
             TableId::StatefulSets => &self.lists.stateful_sets,
@@ -306,8 +332,57 @@ impl Data {
             // The layer keeps the object it was opened on; its version moves.
             return Some(self.renewed(target).unwrap_or_else(|| target.clone()));
         }
+        if let View::BoardVolume { volume, .. } | View::Output { volume, .. } = &state.top().view {
+            let (node, _) = state.board_volume()?;
+            let row = self.boards.get(&node.name)?.row(volume)?;
+            return self.read(|context| board::target(row, context));
+        }
         let id = state.top().list.cursor.as_ref()?;
         self.read(|context| self.listed(state.table()?).target(context, id))
+    }
+
+    /// The nodes whose boards the seen view shows.
+    pub fn wanted_nodes(&self, state: &State) -> Vec<Arc<str>> {
+        self.mirror.read(|tables| boards::wanted(state, tables))
+    }
+
+    /// The cluster's present, as exactly as it is known.
+    pub fn instant(&self) -> Timestamp {
+        match self.present.as_second() == self.now {
+            true => self.present,
+            false => Timestamp::from_second(self.now).unwrap_or(self.present),
+        }
+    }
+
+    /// A node by its name.
+    pub fn node(&self, name: &str) -> Option<Target> {
+        self.mirror.read(|tables| {
+            Some(Target::new(kind::NODE, &tables.nodes.get(&Key::cluster(name))?.meta))
+        })
+    }
+
+    /// The node that an object is, or the one that a pod is on.
+    pub fn node_of(&self, target: &Target) -> Option<Target> {
+        if target.kind == kind::NODE {
+            return Some(target.clone());
+        }
+        let node = self.mirror.read(|tables| Some(tables.pods.by_uid(&target.uid)?.node.clone()));
+        self.node(&node?)
+    }
+
+    /// The first nodes whose names begin so, for completion.
+    pub fn node_names(&self, prefix: &str) -> Vec<String> {
+        self.mirror.read(|tables| {
+            let names = tables.nodes.iter().map(|node| &node.meta.key.name);
+            let fitting = names.filter(|name| name.starts_with(prefix));
+            fitting.take(NAMES_MAX).map(|name| name.to_string()).collect()
+        })
+    }
+
+    /// The claim that a volume of a node's board belongs to.
+    pub fn claim_on_board(&self, node: &str, volume: &str) -> Option<Target> {
+        let claim = self.boards.get(node)?.row(volume)?.claim.clone()?;
+        self.mirror.read(|tables| Some(Target::new(Claim::KIND, &tables.claims.get(&claim)?.meta)))
     }
 
     /// The same object as it is now; none if it is gone.
@@ -351,7 +426,7 @@ impl Data {
             TableId::Volumes => kind::PERSISTENT_VOLUME,
             TableId::Classes => kind::STORAGE_CLASS,
             TableId::Pods => kind::POD,
-            TableId::Nodes => kind::NODE,
+            TableId::Nodes | TableId::Board => kind::NODE,
             TableId::Attachments => kind::VOLUME_ATTACHMENT,
             TableId::Drivers => kind::CSI_DRIVER,
             TableId::StatefulSets => kind::STATEFUL_SET,

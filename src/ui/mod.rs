@@ -13,6 +13,7 @@
 
 pub mod age;
 pub mod app;
+pub mod boards;
 pub mod command;
 pub mod consequence;
 pub mod data;

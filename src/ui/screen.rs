@@ -6,10 +6,11 @@ use ratatui::layout::Rect;
 
 use crate::ui::data::Data;
 use crate::ui::layout::{self, HEIGHT_MIN, WIDTH_MIN};
-use crate::ui::state::{State, View};
+use crate::ui::state::{State, TableId, View};
 use crate::ui::text;
 use crate::ui::theme::Role;
 use crate::ui::views;
+use crate::ui::views::page::Page;
 use crate::ui::widgets::{bar, table, title};
 
 /// Draws the whole screen.
@@ -25,10 +26,11 @@ pub fn draw_into(state: &State, data: &Data, area: Rect, buffer: &mut Buffer) {
         return too_small(data, area, buffer);
     }
     let seen = state.table();
-    let parts = layout::parts(area, seen.is_some());
+    let parts = layout::parts(area, seen);
     title::draw(buffer, parts.title, state, data);
     match (&state.top().view, seen) {
         (_, Some(seen)) => {
+            head(buffer, parts.head, state, data, seen);
             table::draw(buffer, parts.body, state, data, seen);
             bar::draw_strip(buffer, parts.strip, state, data, seen);
         }
@@ -46,6 +48,17 @@ pub fn draw_into(state: &State, data: &Data, area: Rect, buffer: &mut Buffer) {
         bar::draw(buffer, parts.bar, state, data);
     }
     views::dialogs::draw(buffer, area, state, data);
+}
+
+/// What some tables say above themselves.
+fn head(buffer: &mut Buffer, area: Rect, state: &State, data: &Data, table: TableId) {
+    let mut page = Page::new(&data.look, usize::from(area.width));
+    if let (TableId::Board, Some(node)) = (table, &state.top().about) {
+        views::board::head(&mut page, node, data);
+    }
+    for (line, y) in page.into_lines().iter().zip(area.y..area.y + area.height) {
+        buffer.set_line(area.x, y, line, area.width);
+    }
 }
 
 fn text_view(buffer: &mut Buffer, area: Rect, state: &State, data: &Data) {

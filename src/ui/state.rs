@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ui::dialog::Dialog;
 use crate::ui::editor::Editor;
+use crate::ui::lists::board::Aspect;
 use crate::ui::target::Target;
 use crate::ui::theme::Role;
 
@@ -46,8 +47,10 @@ pub struct Layer {
     pub shift: u16,
     /// What a view fetched from the cluster.
     pub fetched: Fetched,
-    /// The object that a timeline is narrowed to.
+    /// The object that a timeline is narrowed to, or whose board is shown.
     pub about: Option<Target>,
+    /// Which side of a board is shown.
+    pub aspect: Aspect,
 }
 
 /// What a layer shows.
@@ -64,6 +67,16 @@ pub enum View {
     /// Who uses it and what it stands on.
     Relations(Target),
     Yaml(Target),
+    /// One volume of a node's board, by its unique name.
+    BoardVolume {
+        node: Target,
+        volume: String,
+    },
+    /// What the commands of that volume printed.
+    Output {
+        node: Target,
+        volume: String,
+    },
     Editor(Box<Editor>),
 }
 
@@ -76,6 +89,8 @@ pub enum TableId {
     Classes,
     Pods,
     Nodes,
+    /// The volumes of one node.
+    Board,
     Attachments,
     Drivers,
     StatefulSets,
@@ -96,6 +111,7 @@ impl TableId {
             Self::Classes => "classes",
             Self::Pods => "pods",
             Self::Nodes => "nodes",
+            Self::Board => "board",
             Self::Attachments => "attachments",
             Self::Drivers => "drivers",
             Self::StatefulSets => "stateful sets",
@@ -215,6 +231,19 @@ impl State {
         }
     }
 
+    /// The node and the unique name of the volume of its board that is chosen.
+    pub fn board_volume(&self) -> Option<(&Target, &str)> {
+        match &self.top().view {
+            View::Table(TableId::Board) => {
+                Some((self.top().about.as_ref()?, self.top().list.cursor.as_deref()?))
+            }
+            View::BoardVolume { node, volume } | View::Output { node, volume } => {
+                Some((node, volume))
+            }
+            _ => None,
+        }
+    }
+
     /// Puts a view on top. One that is there already comes back as it was left.
     pub fn open(&mut self, view: View) {
         let there = self.layers.iter().position(|layer| match (&layer.view, &view) {
@@ -229,6 +258,17 @@ impl State {
         if self.layers.len() > LAYERS_MAX {
             self.layers.remove(1);
         }
+    }
+
+    /// Puts a table about one object on top. One about another object does not
+    /// come back: its cursor would be on what is not there.
+    pub fn open_about(&mut self, table: TableId, about: Target) {
+        self.open(View::Table(table));
+        let layer = self.top_mut();
+        if layer.about.as_ref().map(|target| &target.uid) != Some(&about.uid) {
+            *layer = Layer::new(View::Table(table));
+        }
+        layer.about = Some(about);
     }
 
     /// Takes the top layer off; false if it is the only one.
@@ -266,6 +306,7 @@ impl Layer {
             shift: 0,
             fetched: Fetched::Nothing,
             about: None,
+            aspect: Aspect::default(),
         }
     }
 
@@ -278,7 +319,11 @@ impl Layer {
             | View::Relations(target)
             | View::Yaml(target) => Some(target),
             View::Editor(editor) => Some(&editor.target),
-            View::Table(_) | View::Help | View::Step => None,
+            View::Table(_)
+            | View::Help
+            | View::Step
+            | View::BoardVolume { .. }
+            | View::Output { .. } => None,
         }
     }
 }

@@ -72,6 +72,24 @@ pub fn fit(text: &str, cells: usize, glyphs: Glyphs) -> Cow<'_, str> {
     Cow::Owned(kept)
 }
 
+/// A path that fits into `cells`, `..` for its first parts; at least its last
+/// part, which tells paths of a kubelet apart.
+pub fn short_path(path: &str, cells: usize) -> String {
+    if width(path) <= cells {
+        return path.to_owned();
+    }
+    let parts: Vec<&str> = path.split('/').collect();
+    let mut short = format!("../{}", parts.last().copied().unwrap_or_default());
+    for from in (1..parts.len().saturating_sub(1)).rev() {
+        let longer = format!("../{}", parts[from..].join("/"));
+        if width(&longer) > cells {
+            break;
+        }
+        short = longer;
+    }
+    short
+}
+
 /// Control characters from an object must never reach the terminal.
 fn clean(text: &str) -> Cow<'_, str> {
     if text.chars().any(char::is_control) {
@@ -134,6 +152,15 @@ mod tests {
         assert_eq!(fit("漢字漢字", 5, Glyphs::Unicode), "漢字…");
         assert_eq!(fit("漢字漢字", 4, Glyphs::Ascii), "漢~");
         assert_eq!(fit("x", 0, Glyphs::Ascii), "");
+    }
+
+    #[test]
+    fn paths_are_cut_in_front() {
+        let path = "/var/lib/kubelet/pods/5f1c/volumes/kubernetes.io~nfs/pv-1";
+        assert_eq!(short_path(path, 80), path);
+        assert_eq!(short_path(path, 30), "../kubernetes.io~nfs/pv-1");
+        assert_eq!(short_path(path, 5), "../pv-1");
+        assert_eq!(short_path("", 5), "");
     }
 
     #[test]

@@ -149,7 +149,7 @@ impl Shell {
         // Ages are told by the clock that the objects' times come from.
         let now = session.path.clock().now();
         let now = now.checked_add(session.mirror.server_ahead()).unwrap_or(now);
-        self.data.now = now.as_second();
+        (self.data.now, self.data.present) = (now.as_second(), now);
         let changed = self.subscription.take();
         self.data.await_absorbing(changed);
         self.data.absorb_awaiting(self.state.now_ms);

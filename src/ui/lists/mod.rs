@@ -16,6 +16,7 @@ pub mod problems;
 pub mod timeline;
 
 pub mod attachments;
+pub mod board;
 pub mod claims;
 pub mod classes;
 pub mod drivers;
@@ -46,13 +47,15 @@ pub struct Column {
     pub grow: u16,
     /// Numbers stand to the right.
     pub right: bool,
+    /// What is too long is cut in front: the ends of paths differ.
+    pub is_path: bool,
     /// 0: always shown; the highest go first where there is no room.
     pub priority: u8,
 }
 
 /// A column of text, as wide as said.
 pub const fn column(title: &'static str, sort: char, width: u16, priority: u8) -> Column {
-    Column { title, sort: Some(sort), width, grow: 0, right: false, priority }
+    Column { title, sort: Some(sort), width, grow: 0, right: false, is_path: false, priority }
 }
 
 impl Column {
@@ -62,6 +65,10 @@ impl Column {
 
     pub const fn to_the_right(self) -> Self {
         Self { right: true, ..self }
+    }
+
+    pub const fn of_paths(self) -> Self {
+        Self { is_path: true, ..self }
     }
 
     pub const fn unsorted(self) -> Self {

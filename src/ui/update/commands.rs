@@ -76,10 +76,12 @@ fn act(state: &mut State, data: &Data, act: Act, argument: &str) -> Vec<Effect> 
         }
         Act::Left | Act::Right => moving::go(state, data, act),
         Act::Open => return open(state, data),
+        Act::Board => return open_board(state, data, argument),
+        Act::Output => open_output(state),
         Act::Back => return back(state),
         Act::BackOrQuit => return back_or_quit(state),
         Act::Quit => return quit(state),
-        Act::NextPane => next_page(state),
+        Act::NextPane => return next_page(state),
         Act::CommandLine => prompts::open(state, PromptKind::Command),
         Act::FilterLine if argument.is_empty() => prompts::open(state, PromptKind::Filter),
         Act::FilterLine => return prompts::set_filter(state, argument.to_owned()),
@@ -139,13 +141,53 @@ fn open(state: &mut State, data: &Data) -> Vec<Effect> {
         (Some(TableId::Controllers), _) => return show(state, TableId::Timeline),
         _ => {}
     }
+    if let (Some(TableId::Board), Some((node, volume))) = (state.table(), state.board_volume()) {
+        let (node, volume) = (node.clone(), volume.to_owned());
+        state.open(View::BoardVolume { node, volume });
+        return Vec::new();
+    }
+    if let View::BoardVolume { node, volume } = &state.top().view {
+        let Some(claim) = data.claim_on_board(&node.name, volume) else { return Vec::new() };
+        state.open(View::Journey(claim));
+        return Vec::new();
+    }
     let Some(target) = data.target(state) else { return Vec::new() };
+    if target.kind == kind::NODE && state.table() == Some(TableId::Nodes) {
+        return open_board(state, data, "");
+    }
     let view = match target.kind {
         kind if kind == kind::PERSISTENT_VOLUME_CLAIM => View::Journey(target),
         _ => View::Describe(target),
     };
     state.open(view);
     Vec::new()
+}
+
+/// The board of a node: the named one, the chosen one, or the chosen pod's.
+fn open_board(state: &mut State, data: &Data, name: &str) -> Vec<Effect> {
+    let node = match name {
+        "" => data.target(state).and_then(|target| data.node_of(&target)),
+        name => data.node(name),
+    };
+    let Some(node) = node else {
+        match name {
+            "" => state.complain("name a node, or choose one, or a pod that has one"),
+            name => state.complain(format!("no node `{name}`; :nodes lists them")),
+        }
+        return Vec::new();
+    };
+    state.open_about(TableId::Board, node);
+    vec![Effect::Relens(TableId::Board)]
+}
+
+/// What the commands for the chosen volume of a node printed.
+fn open_output(state: &mut State) {
+    let Some((node, volume)) = state.board_volume() else { return };
+    let view = View::Output { node: node.clone(), volume: volume.to_owned() };
+    match state.top().view {
+        View::BoardVolume { .. } | View::Output { .. } => *state.top_mut() = Layer::new(view),
+        _ => state.open(view),
+    }
 }
 
 fn open_about(state: &mut State, data: &Data, view: fn(Target) -> View) {
@@ -166,8 +208,13 @@ fn open_timeline(state: &mut State, data: &Data) -> Vec<Effect> {
 }
 
 /// Tab: the next page about the same object.
-fn next_page(state: &mut State) {
+fn next_page(state: &mut State) -> Vec<Effect> {
     let is_claim = |target: &Target| target.kind == kind::PERSISTENT_VOLUME_CLAIM;
+    if state.table() == Some(TableId::Board) {
+        let layer = state.top_mut();
+        layer.aspect = layer.aspect.next();
+        return vec![Effect::Relens(TableId::Board)];
+    }
     let next = match state.top().view.clone() {
         View::Journey(target) => View::Why(target),
         View::Why(target) => View::Describe(target),
@@ -175,9 +222,12 @@ fn next_page(state: &mut State) {
         View::Relations(target) => View::Yaml(target),
         View::Yaml(target) if is_claim(&target) => View::Journey(target),
         View::Yaml(target) => View::Describe(target),
-        View::Table(_) | View::Help | View::Step | View::Editor(_) => return,
+        View::BoardVolume { node, volume } => View::Output { node, volume },
+        View::Output { node, volume } => View::BoardVolume { node, volume },
+        View::Table(_) | View::Help | View::Step | View::Editor(_) => return Vec::new(),
     };
     *state.top_mut() = Layer::new(next);
+    Vec::new()
 }
 
 fn back(state: &mut State) -> Vec<Effect> {

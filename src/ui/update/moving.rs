@@ -21,7 +21,7 @@ pub fn go(state: &mut State, data: &Data, act: Act) {
             layer.shift = layer.shift.saturating_add(SHIFT_STEP).min(SHIFT_STEP * 100);
         }
         (_, Some(table)) => {
-            let rows = layout::table_rows(state.height);
+            let rows = layout::table_rows(state.height, table);
             let len = data.listed(table).len();
             let list = &mut state.top_mut().list;
             let from = list.at;
@@ -79,7 +79,7 @@ pub fn settle_anew(state: &mut State, data: &Data) {
 /// its rows, after anything may have changed either.
 pub fn settle(state: &mut State, data: &Data) {
     let Some(table) = state.table() else { return };
-    let rows = layout::table_rows(state.height);
+    let rows = layout::table_rows(state.height, table);
     let listed = data.listed(table);
     let list = &mut state.top_mut().list;
     let position =

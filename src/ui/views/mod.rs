@@ -1,6 +1,7 @@
 //! The views of text: pages of lines made from state and data. Tables are
 //! drawn by [`super::widgets::table`].
 
+pub mod board;
 pub mod describe;
 pub mod dialogs;
 pub mod editor;
@@ -30,6 +31,8 @@ pub fn document(state: &State, data: &Data) -> Vec<Line<'static>> {
         View::Why(target) => why::write(&mut page, target, data),
         View::Describe(target) => describe::write(&mut page, target, data),
         View::Relations(target) => related::write(&mut page, target, data),
+        View::BoardVolume { node, volume } => board::write(&mut page, node, volume, data),
+        View::Output { node, volume } => board::output(&mut page, node, volume, data),
         View::Yaml(_) => match &state.top().fetched {
             Fetched::Nothing | Fetched::Asked(_) => page.say(Role::Dim, "reading ..."),
             Fetched::Failed(what) => page.say(Role::Error, what),

@@ -25,6 +25,11 @@ impl<'a> Page<'a> {
         self.lines
     }
 
+    /// Cells of a line.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
     /// How many lines there are already.
     pub fn lines_so_far(&self) -> usize {
         self.lines.len()

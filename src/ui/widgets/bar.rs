@@ -11,7 +11,8 @@ use crate::ui::data::Data;
 use crate::ui::state::{Notice, Prompt, PromptKind, State, TableId, View};
 use crate::ui::text;
 use crate::ui::theme::Role;
-use crate::ui::views::strip;
+use crate::ui::views::page::Page;
+use crate::ui::views::{self, strip};
 
 /// Draws the last line.
 pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, data: &Data) {
@@ -29,10 +30,10 @@ pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, data: &Data) {
     // What leads everywhere else is always there, however much else is.
     let (last, first): (Vec<_>, Vec<_>) = command::ALL
         .iter()
-        .filter(|command| !command.bar.is_empty())
+        .filter(|command| !bar_word(command, state).is_empty())
         .filter(|command| command.scope != Scope::Stepping || steps_here(state, data))
         .partition(|command| matches!(command.act, Act::CommandLine | Act::Help));
-    let reserved: usize = last.iter().map(|command| needed(command, data)).sum();
+    let reserved: usize = last.iter().map(|command| needed(command, state, data)).sum();
     let mut x = 1;
     for (command, room) in first
         .into_iter()
@@ -44,7 +45,8 @@ pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, data: &Data) {
             Err(Refusal::Because(_)) => (Role::Dim, Role::Dim),
             Err(Refusal::NotHere) => continue,
         };
-        let needed = needed(command, data);
+        let word = bar_word(command, state);
+        let needed = needed(command, state, data);
         if needed == 0 || x + needed > room {
             continue;
         }
@@ -52,8 +54,16 @@ pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, data: &Data) {
         let y = area.y;
         buffer.set_stringn(area.x + x as u16, y, &key, width - x, look.theme.style(key_role));
         let at = x + text::width(&key) + 1;
-        buffer.set_stringn(area.x + at as u16, y, command.bar, width - at, look.theme.style(role));
+        buffer.set_stringn(area.x + at as u16, y, word, width - at, look.theme.style(role));
         x += needed;
+    }
+}
+
+/// The word of a command in the bar. Tab means something of its own on a board.
+fn bar_word(command: &Command, state: &State) -> &'static str {
+    match (command.act, state.table()) {
+        (Act::NextPane, Some(TableId::Board)) => "desired/actual",
+        _ => command.bar,
     }
 }
 
@@ -84,10 +94,10 @@ fn first_key(command: &Command, data: &Data) -> String {
 }
 
 /// Cells that a command takes in the bar; 0 for one without a key.
-fn needed(command: &Command, data: &Data) -> usize {
+fn needed(command: &Command, state: &State, data: &Data) -> usize {
     match first_key(command, data) {
         key if key.is_empty() => 0,
-        key => text::width(&key) + 1 + command.bar.len() + 2,
+        key => text::width(&key) + 1 + bar_word(command, state).len() + 2,
     }
 }
 
@@ -135,6 +145,9 @@ pub fn draw_strip(buffer: &mut Buffer, area: Rect, state: &State, data: &Data, t
         let text = format!("the server does not answer, trying again: {error}");
         lines.push((Role::Error, text::fit(&text, width.saturating_sub(2), look.glyphs).into()));
     }
+    if table == TableId::Board && board_pane(buffer, area, state, data) {
+        return;
+    }
     let (role, said) = strip_text(state, data, table);
     let said = text::wrap(&said, width.saturating_sub(2));
     lines.extend(said.into_iter().map(|line| (role, line)));
@@ -146,6 +159,23 @@ pub fn draw_strip(buffer: &mut Buffer, area: Rect, state: &State, data: &Data, t
         let y = area.y + 1 + at as u16;
         buffer.set_stringn(area.x + 1, y, &fitted, width - 1, look.theme.style(role));
     }
+}
+
+/// What is known of the selected volume of a board; false if none is.
+fn board_pane(buffer: &mut Buffer, area: Rect, state: &State, data: &Data) -> bool {
+    let Some(facts) = state.top().about.as_ref().and_then(|node| data.boards.get(&node.name))
+    else {
+        return false;
+    };
+    let cursor = state.top().list.cursor.as_deref();
+    let Some(row) = cursor.and_then(|id| facts.row(id)) else { return false };
+    let mut page = Page::new(&data.look, usize::from(area.width));
+    let lines = usize::from(area.height - 1);
+    views::board::pane(&mut page, facts, row, data.instant(), lines);
+    for (line, y) in page.into_lines().iter().take(lines).zip(area.y + 1..) {
+        buffer.set_line(area.x, y, line, area.width);
+    }
+    true
 }
 
 fn strip_text(state: &State, data: &Data, table: TableId) -> (Role, String) {
@@ -191,6 +221,7 @@ fn nothing_text(state: &State, data: &Data, table: TableId) -> String {
         TableId::Overview => {
             "Nothing needs you. :pvc claims  :pv volumes  :sc classes  ? help".into()
         }
+        TableId::Board => "no pod here has a volume, and none is attached".into(),
         _ if state.namespace.is_some() => "nothing in this namespace; 0 shows all".into(),
         _ => "nothing here".into(),
     }

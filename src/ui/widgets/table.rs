@@ -112,7 +112,7 @@ fn headings(
             (false, _) => "",
         };
         let title = format!("{}{sorted}", column.title);
-        put(buffer, area, *place, &title, style, column.right, look);
+        put(buffer, area, *place, &title, style, column, look);
     }
 }
 
@@ -162,7 +162,7 @@ fn row(
                 set(buffer, line, x, " ", style);
             }
         }
-        put(buffer, line, *place, &cell.text, style, listed.columns()[place.column].right, look);
+        put(buffer, line, *place, &cell.text, style, &listed.columns()[place.column], look);
     }
 }
 
@@ -187,12 +187,14 @@ fn put(
     place: Placed,
     text: &str,
     style: Style,
-    right: bool,
+    column: &Column,
     look: &Look,
 ) {
-    let fitted = text::fit(text, usize::from(place.width), look.glyphs);
+    let cells = usize::from(place.width);
+    let short = if column.is_path { &*text::short_path(text, cells) } else { text };
+    let fitted = text::fit(short, cells, look.glyphs);
     let used = text::width(&fitted) as u16;
-    let x = if right { place.x + place.width.saturating_sub(used) } else { place.x };
+    let x = if column.right { place.x + place.width.saturating_sub(used) } else { place.x };
     set(buffer, line, x, &fitted, style);
 }
 

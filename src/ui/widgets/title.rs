@@ -7,7 +7,7 @@ use crate::cluster::write_path::step_gate::Mode;
 use crate::mirror::freshness::Freshness;
 use crate::ui::age::clock_time;
 use crate::ui::data::{Access, Data};
-use crate::ui::state::{State, View};
+use crate::ui::state::{State, TableId, View};
 use crate::ui::text;
 use crate::ui::theme::Role;
 
@@ -62,11 +62,14 @@ fn what_is_seen(state: &State, data: &Data) -> String {
             View::Relations(target) => format!("relations {}", target.title()),
             View::Journey(_) => "journey".into(),
             View::Why(_) => "why".into(),
+            View::BoardVolume { node, .. } => format!("volume on {}", node.name),
+            View::Output { node, .. } => format!("output on {}", node.name),
             View::Table(_) => String::new(),
         };
     };
     let listed = data.listed(table);
     let about = match &state.top().about {
+        Some(target) if table == TableId::Board => format!(" of {}", target.name),
         Some(target) => format!(" of {}", target.title()),
         None => String::new(),
     };

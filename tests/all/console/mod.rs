@@ -1,6 +1,7 @@
 //! The console: its screens, its keys, what it sends, and the real program in
 //! a terminal.
 
+mod boards;
 mod keys;
 mod sample;
 mod screens;

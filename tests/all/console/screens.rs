@@ -85,7 +85,7 @@ impl std::fmt::Debug for Shown {
 
 /// Compares a view with its pictures: 80x24 and 120x40, in colour and mono.
 /// `go` leads from the sample's overview to the view.
-fn check(name: &str, go: impl Fn(&mut Console)) {
+pub fn check(name: &str, go: impl Fn(&mut Console)) {
     for (width, height) in [(80, 24), (120, 40)] {
         let draw = |theme| {
             let mut console = Console::sample(width, height, theme);
@@ -334,7 +334,9 @@ fn small_terminal_is_told_what_is_needed() {
 
 #[test]
 fn ascii_screens_have_no_other_character() {
-    for keys in ["", ":pvc\r", ":pv\r", "?", ":pvc\rw", ":pvc\r\r", ":step\r", ":pvc\rZ"] {
+    for keys in
+        ["", ":pvc\r", ":pv\r", "?", ":pvc\rw", ":pvc\r\r", ":step\r", ":pvc\rZ", ":board node-1\r"]
+    {
         let mut console = Console::sample(80, 24, "mono");
         console.data.look.glyphs = Glyphs::Ascii;
         sample::stepping(&mut console);
@@ -354,6 +356,10 @@ fn every_view_draws_at_every_size() {
         ":sc\r",
         ":po\r",
         ":no\r",
+        ":no\r\r",
+        ":no\r\r\t",
+        ":board node-1\r\r",
+        ":board node-1\ro",
         ":va\r",
         ":csidriver\r",
         ":sts\r",
@@ -396,7 +402,7 @@ proptest! {
         const KEYS: &[&str] = &["j", "k", "g", "G", "\r", "\x1b", "q", "/", "a", ":", "p", "v", "c",
             "w", "d", "y", "e", "b", "\x04", "\x18", "\t", " ", "h", "l", "\x06", "\x02", "0", "1",
             "2", "Z", "A", "u", "x", "t", "n", "r", "?", "\x7f", "\x1b[A", "\x1b[B", "é", "漢",
-            "-l", "\x1b[200~x\ny\x1b[201~"];
+            "-l", "o", "f", "s", ":no\r\r", "\x1b[200~x\ny\x1b[201~"];
         let mut console = Console::sample(80, 24, "dark").writable();
         sample::stepping(&mut console);
         for (key, width, height) in steps {

@@ -325,7 +325,7 @@ fn default_colours_are_sent_in_short_codes() {
 #[test]
 fn ascii_terminal_gets_ascii() {
     let mut screen = Screen::start(24, 80, &["--demo", "--ascii"], &[]);
-    screen.shows("finds its claim").press("?").shows("LISTS").press("\x03");
+    screen.shows("finds its claim").press("?").shows("OBJECT UNDER").press("\x03");
     screen.end();
     let other: Vec<_> = screen.raw.iter().filter(|byte| !byte.is_ascii()).collect();
     assert!(other.is_empty(), "{} bytes beyond ASCII", other.len());
