@@ -154,7 +154,8 @@ impl Session {
     ) -> Self {
         let EmbeddedOptions { name, access, controllers, machines } = options;
         let path = WritePath::new(base, "default", clock, access);
-        let mut session = Self::open(name, String::new(), path, WatchOptions::default());
+        let options = WatchOptions { hosting: controllers.is_some(), ..WatchOptions::default() };
+        let mut session = Self::open(name, String::new(), path, options);
         let clock = session.path.clock().clone();
         let world = machines.world(&clock);
         if let Some(mut controllers) = controllers {
@@ -171,8 +172,12 @@ impl Session {
     pub fn live(connection: Connection, access: Access, namespace: Option<String>) -> Self {
         let Connection { context, server, default_namespace, base } = connection;
         let path = WritePath::new(base, default_namespace, Arc::new(RunningClock::new()), access);
-        let options =
-            WatchOptions { namespace, heartbeat: true, seed: u64::from(std::process::id()) };
+        let options = WatchOptions {
+            namespace,
+            heartbeat: true,
+            hosting: false,
+            seed: u64::from(std::process::id()),
+        };
         Self::open(context, server, path, options)
     }
 

@@ -138,6 +138,7 @@ impl<R: Mirrored> Follower<R> {
             next = page.metadata.next.to_string();
             if next.is_empty() {
                 self.mirror.sweep::<R>(&listed, version);
+                self.mirror.reached::<R>(version);
                 self.loaded = true;
                 self.highest = version;
                 return Ok(version);
@@ -213,6 +214,7 @@ impl<R: Mirrored> Follower<R> {
     fn reached(&mut self, version: u64) {
         self.highest = self.highest.max(version);
         self.version = Some(self.highest);
+        self.mirror.reached::<R>(version);
     }
 
     /// Reads a row; what cannot be read is complained of.

@@ -43,13 +43,15 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
 use crate::mirror::complaint::{Complaint, Complaints};
 use crate::mirror::freshness::{Freshness, FreshnessByKind};
 use crate::mirror::subscription::{Subscribers, Subscription};
 use crate::mirror::table::Change;
 use crate::mirror::tables::EVENTS_KEPT_MAX;
-pub use crate::mirror::tables::{Mirrored, Tables};
+use crate::mirror::tables::for_each_kind;
+pub use crate::mirror::tables::{KINDS, Mirrored, Tables};
 use crate::mirror::timeline::Timeline;
 use crate::model::clock::Clock;
 use crate::model::event::Event;
@@ -100,17 +102,29 @@ impl Mirror {
     /// Empties a kind of which nothing is known any more: not that it went.
     fn forget_all<R: Mirrored>(&self) {
         let nothing = HashSet::new();
-        self.change_as::<R>(News::Old, |tables| tables.sweep(&nothing, u64::MAX));
+        self.change_as::<R>(News::Old, |tables| {
+            R::table_mut(tables).start_over();
+            tables.sweep(&nothing, u64::MAX)
+        });
     }
 
-    /// Takes in the answer to one of our writes. Only an object that is known
-    /// is updated: one that the watch has already seen deleted must not return.
+    /// Takes in the answer to one of our writes, so that who wrote decides next
+    /// on what came of it. An object that is not known is taken in only ahead of
+    /// the watch: one that the watch has already seen deleted must not return.
     pub fn observe<R: Mirrored>(&self, row: R) {
         self.change(|tables| {
-            let held = R::table(tables).get(&row.meta().key);
+            let table = R::table(tables);
+            let held = table.get(&row.meta().key);
             let known = held.is_some_and(|held| held.meta().uid == row.meta().uid);
-            if known { tables.apply(row).into_iter().collect() } else { Vec::new() }
+            let news = known || table.is_ahead(row.meta().version);
+            if news { tables.apply(row).into_iter().collect() } else { Vec::new() }
         });
+    }
+
+    /// The watch of a kind has told everything up to this version.
+    fn reached<R: Mirrored>(&self, version: u64) {
+        let mut tables = self.inner.tables.write().unwrap_or_else(PoisonError::into_inner);
+        R::table_mut(&mut tables).reach(version);
     }
 
     /// Takes an object out, unless the one held is another of that name or
@@ -240,6 +254,24 @@ impl Mirror {
     }
 }
 
+macro_rules! observe_object {
+    ($($(#[$doc:meta])* $field:ident: $row:ty, $reindex:ident, $share:ident;)*) => {
+        impl Mirror {
+            /// [`Mirror::observe`] for an object of any kind; one that has no rows,
+            /// or that cannot be read, is left to the watch.
+            pub fn observe_object(&self, kind: &'static Kind, object: &Value) {
+                $(if *kind == *<$row as Row>::KIND {
+                    if let Ok(row) = <$row as Row>::from_object(object) {
+                        self.observe(row);
+                    }
+                    return;
+                })*
+            }
+        }
+    };
+}
+for_each_kind!(observe_object);
+
 /// Whether changes are news to the timeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum News {
@@ -255,7 +287,7 @@ fn outlives_deletion<R: Row>() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::model::claim::Claim;
@@ -327,6 +359,19 @@ mod tests {
         });
         mirror.apply(row::<Pod>("shop", "web-0", 6, json!({"spec": {"nodeName": "node-2"}})));
         mirror.read(|tables| assert_eq!(tables.pods_on("node-1").count(), 0));
+    }
+
+    #[test]
+    fn answer_to_a_creation_is_taken_in_only_ahead_of_the_watch() {
+        let mirror = Mirror::default();
+        mirror.reached::<Volume>(7);
+        mirror.observe(claimed("pv-gone", 7, "one"));
+        mirror.observe(claimed("pv-made", 8, "one"));
+        mirror.read(|tables| assert_eq!(names(tables.volumes.iter()), ["pv-made"]));
+        mirror.remove::<Volume>(&Key::cluster("pv-made"), "uid-pv-made", 9);
+        mirror.reached::<Volume>(9);
+        mirror.observe(claimed("pv-made", 8, "one"));
+        mirror.read(|tables| assert!(tables.volumes.is_empty()));
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::model::row::Row;
 pub struct Table<R> {
     rows: BTreeMap<Key, Arc<R>>,
     by_uid: HashMap<Arc<str>, Arc<R>>,
+    /// The version up to which the watch has told everything.
+    reached: u64,
 }
 
 /// What became of one key: the row that was held, and the one that is.
@@ -25,7 +27,7 @@ pub struct Change<R> {
 
 impl<R> Default for Table<R> {
     fn default() -> Self {
-        Self { rows: BTreeMap::new(), by_uid: HashMap::new() }
+        Self { rows: BTreeMap::new(), by_uid: HashMap::new(), reached: 0 }
     }
 }
 
@@ -43,12 +45,36 @@ impl<R: Row> Table<R> {
         self.rows.values()
     }
 
+    /// The rows of one namespace, by name.
+    pub fn in_namespace(&self, namespace: Arc<str>) -> impl Iterator<Item = &Arc<R>> {
+        let first = Key { namespace: namespace.clone(), name: "".into() };
+        let rows = self.rows.range(first..);
+        rows.take_while(move |(key, _)| key.namespace == namespace).map(|(_, row)| row)
+    }
+
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// The watch has told everything up to this version.
+    pub(super) fn reach(&mut self, version: u64) {
+        self.reached = self.reached.max(version);
+    }
+
+    /// Nothing that the watch has told counts any more.
+    pub(super) fn start_over(&mut self) {
+        self.reached = 0;
+    }
+
+    /// Whether an answer of the server about an object that is not held is news:
+    /// the watch has not come so far, or it would have told of the object, or
+    /// of its deletion.
+    pub(super) fn is_ahead(&self, version: u64) -> bool {
+        version > self.reached
     }
 
     /// Puts a row in unless the one held is not older.

@@ -10,8 +10,10 @@ use crate::mirror::timeline::Told;
 use crate::model::attachment::Attachment;
 use crate::model::claim::Claim;
 use crate::model::event::Event;
-use crate::model::object::{Key, ObjectRef, Seconds};
+use crate::model::kind::{self, Kind};
+use crate::model::object::{Key, Meta, ObjectRef, Seconds};
 use crate::model::pod::{Pod, PodClaim};
+use crate::model::replica_set::{ControllerRevision, ReplicaSet};
 use crate::model::row::Row;
 use crate::model::selector::Operator;
 use crate::model::volume::Volume;
@@ -51,6 +53,13 @@ macro_rules! for_each_kind {
             csi_capacities: $crate::model::csi::CsiCapacity, unindexed, alone;
             attributes_classes: $crate::model::attributes_class::AttributesClass, unindexed, alone;
             stateful_sets: $crate::model::stateful_set::StatefulSet, unindexed, alone;
+            deployments: $crate::model::deployment::Deployment, unindexed, alone;
+            replica_sets: $crate::model::replica_set::ReplicaSet, index_replica_set, alone;
+            controller_revisions: $crate::model::replica_set::ControllerRevision, index_revision, alone;
+            services: $crate::model::service::Service, unindexed, alone;
+            config_maps: $crate::model::bare::ConfigMap, unindexed, alone;
+            secrets: $crate::model::bare::Secret, unindexed, alone;
+            service_accounts: $crate::model::bare::ServiceAccount, unindexed, alone;
             namespaces: $crate::model::namespace::Namespace, unindexed, alone;
         }
     };
@@ -72,7 +81,30 @@ macro_rules! tables {
             pub fn objects(&self) -> impl Iterator<Item = ObjectRef> {
                 std::iter::empty()$(.chain(self.$field.iter().map(reference)))*
             }
+
+            /// The metadata of an object of any kind that has rows; events apart,
+            /// which outlive their deletion here.
+            pub fn meta(&self, object: &ObjectRef) -> Option<&Meta> {
+                $(if *object.kind == *<$row as Row>::KIND {
+                    return self.$field.get(&object.key).map(|row| row.meta());
+                })*
+                None
+            }
+
+            /// The metadata of everything in a namespace, kind by kind; events
+            /// apart, which outlive their deletion here.
+            pub fn in_namespace(&self, namespace: &Arc<str>) -> Vec<(&'static Kind, &Meta)> {
+                let mut found = Vec::new();
+                $(if <$row as Row>::KIND.namespaced && *<$row as Row>::KIND != *kind::EVENT {
+                    let rows = self.$field.in_namespace(namespace.clone());
+                    found.extend(rows.map(|row| (<$row as Row>::KIND, row.meta())));
+                })*
+                found
+            }
         }
+
+        /// The kinds that have rows.
+        pub const KINDS: &[&Kind] = &[$(<$row as Row>::KIND),*];
 
         $(impl Mirrored for $row {
             fn table(tables: &Tables) -> &Table<Self> {
@@ -112,6 +144,8 @@ pub struct Indexes {
     pods_by_claim: Index<Key>,
     pods_by_node: Index<Arc<str>>,
     pods_by_owner: Index<Arc<str>>,
+    replica_sets_by_owner: Index<Arc<str>>,
+    revisions_by_owner: Index<Arc<str>>,
     attachments_by_volume: Index<Arc<str>>,
     attachments_by_node: Index<Arc<str>>,
     volumes_by_host: Index<Arc<str>>,
@@ -154,6 +188,22 @@ impl Tables {
     /// The pods whose controller has this uid.
     pub fn pods_owned_by<'a>(&'a self, uid: &str) -> impl Iterator<Item = &'a Arc<Pod>> + use<'a> {
         rows(&self.pods, self.indexes.pods_by_owner.get(uid))
+    }
+
+    /// The ReplicaSets whose controller has this uid.
+    pub fn replica_sets_owned_by<'a>(
+        &'a self,
+        uid: &str,
+    ) -> impl Iterator<Item = &'a Arc<ReplicaSet>> + use<'a> {
+        rows(&self.replica_sets, self.indexes.replica_sets_by_owner.get(uid))
+    }
+
+    /// The ControllerRevisions whose controller has this uid.
+    pub fn revisions_owned_by<'a>(
+        &'a self,
+        uid: &str,
+    ) -> impl Iterator<Item = &'a Arc<ControllerRevision>> + use<'a> {
+        rows(&self.controller_revisions, self.indexes.revisions_by_owner.get(uid))
     }
 
     /// The attachments to this node.
@@ -315,6 +365,18 @@ fn index_pod(indexes: &mut Indexes, key: &Key, pod: &Pod, presence: Presence) {
     }
     if let Some(owner) = &pod.meta.owner {
         indexes.pods_by_owner.set(owner.uid.clone(), key, presence);
+    }
+}
+
+fn index_replica_set(indexes: &mut Indexes, key: &Key, row: &ReplicaSet, presence: Presence) {
+    if let Some(owner) = &row.meta.owner {
+        indexes.replica_sets_by_owner.set(owner.uid.clone(), key, presence);
+    }
+}
+
+fn index_revision(indexes: &mut Indexes, key: &Key, row: &ControllerRevision, presence: Presence) {
+    if let Some(owner) = &row.meta.owner {
+        indexes.revisions_by_owner.set(owner.uid.clone(), key, presence);
     }
 }
 

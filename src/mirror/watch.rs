@@ -28,6 +28,8 @@ pub struct WatchOptions {
     /// Ask the server now and then whether it is there: finds a dead
     /// connection within seconds. Not needed for a cluster in this process.
     pub heartbeat: bool,
+    /// Controllers are hosted: watch also what only they need.
+    pub hosting: bool,
     /// Makes the jitter of this process differ from that of others.
     pub seed: u64,
 }
@@ -60,7 +62,8 @@ impl Watching {
         let reader = Reader { client, clock };
         let mut loops = Loops::default();
         macro_rules! follow {
-            ($($(#[$doc:meta])* $field:ident: $row:ty, $reindex:ident, $share:ident;)*) => {$({
+            ($($(#[$doc:meta])* $field:ident: $row:ty, $reindex:ident, $share:ident;)*) => {$(
+            if options.hosting || !<$row as row::Row>::ONLY_FOR_HOSTED {
                 let follower =
                     Follower::<$row>::new(mirror.clone(), reader.clone(), link.subscribe(), options);
                 loops.spawn(<$row as row::Row>::KIND, follower.run());

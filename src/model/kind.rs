@@ -55,6 +55,7 @@ kinds! {
     STATEFUL_SET = "apps" "v1" "StatefulSet" "statefulsets" "statefulset" ["sts"] namespaced;
     DEPLOYMENT = "apps" "v1" "Deployment" "deployments" "deployment" ["deploy"] namespaced;
     REPLICA_SET = "apps" "v1" "ReplicaSet" "replicasets" "replicaset" ["rs"] namespaced;
+    CONTROLLER_REVISION = "apps" "v1" "ControllerRevision" "controllerrevisions" "controllerrevision" [] namespaced;
     STORAGE_CLASS = "storage.k8s.io" "v1" "StorageClass" "storageclasses" "storageclass" ["sc"] cluster;
     VOLUME_ATTACHMENT = "storage.k8s.io" "v1" "VolumeAttachment" "volumeattachments" "volumeattachment" [] cluster;
     CSI_NODE = "storage.k8s.io" "v1" "CSINode" "csinodes" "csinode" [] cluster;

@@ -90,6 +90,8 @@ pub struct Meta {
     pub annotations: Pairs,
     /// The controlling owner, if any.
     pub owner: Option<Box<Owner>>,
+    /// All owners, the controlling one included; `None` without any.
+    pub owners: Option<Box<[OwnerReference]>>,
 }
 
 impl Meta {
@@ -99,6 +101,11 @@ impl Meta {
 
     pub fn label(&self, key: &str) -> Option<&str> {
         lookup(&self.labels, key)
+    }
+
+    /// All owners, the controlling one included.
+    pub fn owners(&self) -> &[OwnerReference] {
+        self.owners.as_deref().unwrap_or_default()
     }
 
     pub fn has_finalizer(&self, name: &str) -> bool {
@@ -116,4 +123,16 @@ pub struct Owner {
     pub kind: Arc<str>,
     pub name: Arc<str>,
     pub uid: Arc<str>,
+}
+
+/// Any owner reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnerReference {
+    pub api_version: Arc<str>,
+    pub kind: Arc<str>,
+    pub name: Arc<str>,
+    pub uid: Arc<str>,
+    pub controller: bool,
+    /// Whether the owner waits for this object in a foreground deletion.
+    pub blocks_deletion: bool,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::model::kind::{self, Kind};
-use crate::model::object::Meta;
+use crate::model::object::{Meta, Seconds};
 use crate::model::pod_needs::PodNeeds;
 use crate::model::row::{self, Malformed, Row, Sharing};
 
@@ -34,6 +34,10 @@ pub struct Pod {
     /// Whether every container's status is waiting or terminated; an empty
     /// list qualifies.
     pub no_container_runs: bool,
+    /// Since when its `Ready` condition is True; `None`: it is not.
+    pub ready_since: Option<Seconds>,
+    /// How often its containers were started again, the most of any.
+    pub restarts: u32,
 }
 
 /// Why a pod is on no node, as its `PodScheduled` condition says.
@@ -122,8 +126,6 @@ impl Row for Pod {
                 ephemeral: true,
             })
         });
-        let containers =
-            ["initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"];
         Ok(Self {
             node: spec["nodeName"].as_str().unwrap_or_default().into(),
             claims: claims.collect(),
@@ -134,11 +136,13 @@ impl Row for Pod {
             needs: Box::new(PodNeeds::from_spec(spec)),
             nominated_node: row::text(&status["nominatedNodeName"]),
             unscheduled: unscheduled(&status["conditions"]),
-            no_container_runs: containers
-                .iter()
-                .filter_map(|field| status[*field].as_array())
-                .flatten()
+            no_container_runs: statuses(status)
                 .all(|container| !container["state"]["running"].is_object()),
+            ready_since: ready_since(&status["conditions"]),
+            restarts: statuses(status)
+                .filter_map(|container| container["restartCount"].as_u64())
+                .max()
+                .map_or(0, |most| u32::try_from(most).unwrap_or(u32::MAX)),
             meta,
         })
     }
@@ -165,4 +169,17 @@ fn unscheduled(conditions: &Value) -> Option<Box<Unscheduled>> {
     let text = |field: &str| Box::from(condition[field].as_str().unwrap_or_default());
     (condition["status"] != "True")
         .then(|| Box::new(Unscheduled { reason: text("reason"), message: text("message") }))
+}
+
+/// The statuses of all containers.
+fn statuses(status: &Value) -> impl Iterator<Item = &Value> {
+    let fields = ["initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"];
+    fields.into_iter().filter_map(|field| status[field].as_array()).flatten()
+}
+
+fn ready_since(conditions: &Value) -> Option<Seconds> {
+    let mut conditions = conditions.as_array()?.iter();
+    let ready = conditions.find(|held| held["type"] == "Ready" && held["status"] == "True")?;
+    // A condition without a time holds since ever.
+    Some(row::seconds(&ready["lastTransitionTime"]).unwrap_or(0))
 }

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::model::kind::Kind;
-use crate::model::object::{Key, Meta, Owner, Pairs, Seconds};
+use crate::model::object::{Key, Meta, Owner, OwnerReference, Pairs, Seconds};
 use crate::model::quantity::Quantity;
 
 /// Annotations that rows keep; all others stay at the server.
 pub const KEPT_ANNOTATIONS: &[&str] = &[
+    "controller.kubernetes.io/pod-deletion-cost",
+    "deployment.kubernetes.io/desired-replicas",
+    "deployment.kubernetes.io/max-replicas",
+    "deployment.kubernetes.io/revision",
     "pv.kubernetes.io/bind-completed",
     "pv.kubernetes.io/bound-by-controller",
     "pv.kubernetes.io/migrated-to",
@@ -41,6 +45,9 @@ pub struct Malformed {
 pub trait Row: Sized + Send + Sync + 'static {
     const KIND: &'static Kind;
 
+    /// Whether only controllers need it: not watched where none is hosted.
+    const ONLY_FOR_HOSTED: bool = false;
+
     /// Reads the row from an object of the API, defaults filled in for fields
     /// that old objects lack.
     fn from_object(object: &Value) -> Result<Self, Malformed>;
@@ -66,6 +73,10 @@ pub fn share_meta(meta: &mut Meta, with: &mut dyn Sharing) {
     with.pairs(&mut meta.labels);
     with.pairs(&mut meta.annotations);
     if let Some(owner) = &mut meta.owner {
+        with.text(&mut owner.kind);
+    }
+    for owner in meta.owners.iter_mut().flat_map(|owners| owners.iter_mut()) {
+        with.text(&mut owner.api_version);
         with.text(&mut owner.kind);
     }
 }
@@ -104,6 +115,7 @@ pub fn meta(kind: &'static Kind, object: &Value) -> Result<Meta, Malformed> {
         labels: pairs(&metadata["labels"], |_| true).into(),
         annotations: pairs(&metadata["annotations"], |key| KEPT_ANNOTATIONS.contains(&key)).into(),
         owner: controller_owner(&metadata["ownerReferences"]),
+        owners: owners(&metadata["ownerReferences"]),
     })
 }
 
@@ -148,6 +160,22 @@ pub fn pairs(map: &Value, wanted: impl Fn(&str) -> bool) -> Box<[(Arc<str>, Arc<
         .collect();
     pairs.sort();
     pairs.into()
+}
+
+fn owners(references: &Value) -> Option<Box<[OwnerReference]>> {
+    let references = references.as_array().filter(|list| !list.is_empty())?;
+    let owner = |reference: &Value| {
+        let text = |field: &str| text(&reference[field]);
+        OwnerReference {
+            api_version: text("apiVersion"),
+            kind: text("kind"),
+            name: text("name"),
+            uid: text("uid"),
+            controller: reference["controller"] == true,
+            blocks_deletion: reference["blockOwnerDeletion"] == true,
+        }
+    };
+    Some(references.iter().map(owner).collect())
 }
 
 fn controller_owner(references: &Value) -> Option<Box<Owner>> {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::model::kind::{self, Kind};
 use crate::model::object::Meta;
 use crate::model::row::{self, Malformed, Row};
+use crate::model::selector::LabelSelector;
 
 /// What screens need of a StatefulSet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +15,11 @@ pub struct StatefulSet {
     pub meta: Meta,
     /// `spec.replicas`; one if unset.
     pub replicas: i64,
+    /// `spec.ordinals.start`: the number of its first pod.
+    pub start: i64,
+    /// `spec.serviceName`: the Service that gives its pods their names.
+    pub service: Arc<str>,
+    pub selector: LabelSelector,
     pub ready_replicas: i64,
     /// The names of `spec.volumeClaimTemplates`: claims are `<template>-<pod>`.
     pub claim_templates: Box<[Arc<str>]>,
@@ -34,6 +40,9 @@ impl Row for StatefulSet {
         Ok(Self {
             meta: row::meta(Self::KIND, object)?,
             replicas: spec["replicas"].as_i64().unwrap_or(1),
+            start: spec["ordinals"]["start"].as_i64().unwrap_or(0),
+            service: row::text(&spec["serviceName"]),
+            selector: LabelSelector::from_json(&spec["selector"]).unwrap_or_default(),
             ready_replicas: status["readyReplicas"].as_i64().unwrap_or(0),
             claim_templates: templates
                 .filter_map(|template| template["metadata"]["name"].as_str())

@@ -40,6 +40,22 @@ pub enum WriteError {
     Unknown { verb: &'static str, object: String, source: Box<kube::Error> },
 }
 
+impl WriteError {
+    /// What the server said, without our own words around it.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Conflict { message, .. }
+            | Self::NotFound { message, .. }
+            | Self::AlreadyExists { message, .. } => message.clone(),
+            Self::Refused { status, .. } => status.message.clone(),
+            Self::DecideAgain { .. }
+            | Self::ReadOnly { .. }
+            | Self::TermEnded { .. }
+            | Self::Unknown { .. } => self.to_string(),
+        }
+    }
+}
+
 /// kube's errors repeat what a cause says; this keeps to the innermost.
 fn said(error: &kube::Error) -> String {
     let mut cause: &dyn std::error::Error = error;

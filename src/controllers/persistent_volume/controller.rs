@@ -200,7 +200,7 @@ impl PersistentVolumeController {
                 Err(WriteError::Conflict { .. }) => return Pass::new(Outcome::Outdated),
                 Err(error) => {
                     if let Some(mut note) = verdict.if_refused {
-                        note.message.push_str(&words(&error));
+                        note.message.push_str(&error.words());
                         self.parts.recorder.tell(*note);
                     }
                     return Pass::new(Outcome::Failed(error.to_string()));
@@ -337,7 +337,7 @@ impl PersistentVolumeController {
                 }
                 Err(WriteError::DecideAgain { .. }) => permitted = true,
                 Err(WriteError::Conflict { .. }) => {}
-                Err(error) => return Err(words(&error)),
+                Err(error) => return Err(error.words()),
             }
         }
         Err(format!("not settled after {STEPS_MAX} steps"))
@@ -396,19 +396,5 @@ impl Drop for Running {
     fn drop(&mut self) {
         let now = self.controller.parts.clock.now();
         self.controller.operations.finish(&self.name, self.succeeded, now);
-    }
-}
-
-/// What the server said, without our own words around it.
-fn words(error: &WriteError) -> String {
-    match error {
-        WriteError::Conflict { message, .. }
-        | WriteError::NotFound { message, .. }
-        | WriteError::AlreadyExists { message, .. } => message.clone(),
-        WriteError::Refused { status, .. } => status.message.clone(),
-        WriteError::DecideAgain { .. }
-        | WriteError::ReadOnly { .. }
-        | WriteError::TermEnded { .. }
-        | WriteError::Unknown { .. } => error.to_string(),
     }
 }

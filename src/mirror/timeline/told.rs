@@ -6,15 +6,19 @@ use std::sync::Arc;
 
 use crate::model::attachment::{Attachment, VolumeError};
 use crate::model::attributes_class::AttributesClass;
+use crate::model::bare::{ConfigMap, Secret, ServiceAccount};
 use crate::model::claim::Claim;
 use crate::model::class::StorageClass;
 use crate::model::csi::{CsiCapacity, CsiDriver, CsiNode};
+use crate::model::deployment::Deployment;
 use crate::model::event::Event;
 use crate::model::namespace::Namespace;
 use crate::model::node::Node;
 use crate::model::object::Meta;
 use crate::model::pod::Pod;
+use crate::model::replica_set::{ControllerRevision, ReplicaSet};
 use crate::model::row::Row;
+use crate::model::service::Service;
 use crate::model::stateful_set::StatefulSet;
 use crate::model::volume::Volume;
 
@@ -240,6 +244,48 @@ impl Told for StatefulSet {
         words.turned("replicas", before.replicas, after.replicas);
         words.turned("ready replicas", before.ready_replicas, after.ready_replicas);
     }
+}
+
+impl Told for Deployment {
+    fn tell(before: &Self, after: &Self, words: &mut Words) {
+        words.turned("replicas", before.replicas, after.replicas);
+        words.turned("ready replicas", before.ready_replicas, after.ready_replicas);
+        words.turned("progress", &before.progress, &after.progress);
+    }
+}
+
+impl Told for ReplicaSet {
+    fn tell(before: &Self, after: &Self, words: &mut Words) {
+        words.turned("replicas", before.replicas, after.replicas);
+        words.turned("ready replicas", before.status.ready, after.status.ready);
+        words.turned_if_any("failure", before.failure.as_ref(), after.failure.as_ref());
+    }
+}
+
+impl Told for ControllerRevision {
+    fn tell(before: &Self, after: &Self, words: &mut Words) {
+        words.turned("revision", before.revision, after.revision);
+    }
+}
+
+impl Told for Service {
+    fn tell(before: &Self, after: &Self, words: &mut Words) {
+        words.turned("headless", before.headless, after.headless);
+        tell_pairs("selector", &before.selector, &after.selector, words);
+    }
+}
+
+/// Of these nothing but the metadata is known.
+impl Told for ConfigMap {
+    fn tell(_: &Self, _: &Self, _: &mut Words) {}
+}
+
+impl Told for Secret {
+    fn tell(_: &Self, _: &Self, _: &mut Words) {}
+}
+
+impl Told for ServiceAccount {
+    fn tell(_: &Self, _: &Self, _: &mut Words) {}
 }
 
 impl Told for Namespace {

@@ -14,6 +14,7 @@ pub mod table;
 mod claim_spec;
 mod class_parts;
 mod config;
+mod controller_revision;
 mod csi_driver;
 mod csi_node;
 mod csi_storage_capacity;
@@ -65,6 +66,7 @@ pub const ALL: &[&ServedKind] = &[
     &stateful_set::ROW,
     &deployment::ROW,
     &replica_set::ROW,
+    &controller_revision::ROW,
     &storage_class::ROW,
     &volume_attachment::ROW,
     &csi_node::ROW,

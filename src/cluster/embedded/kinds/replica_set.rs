@@ -5,29 +5,24 @@ use serde_json::Value;
 
 use super::json::{child, fill, integer};
 use super::pod_template;
-use super::table::{AGE, NAME, age, containers, name, selector, typed, wide};
+use super::table::{AGE, NAME, age, containers, name, selector, typed};
 use super::workload_rules::{self as rules, Template};
-use crate::cluster::embedded::kind::{Column, ServedKind, Traits};
+use crate::cluster::embedded::kind::{Column, ServedKind};
 use crate::cluster::embedded::status::FieldErrors;
-use crate::cluster::embedded::validation::{immutable, metadata, names};
+use crate::cluster::embedded::validation::{metadata, names};
 use crate::model::kind;
 
 /// ReplicaSets as they are served.
 pub static ROW: ServedKind = ServedKind {
     names: kind::REPLICA_SET,
-    shape: None,
-    categories: &["all"],
-    subresources: &[super::SCALE, super::STATUS],
-    traits: Traits { generation: true, ..super::PLAIN },
     columns: COLUMNS,
     cells,
-    fields: super::NO_FIELDS,
     default,
-    prepare: super::prepare_with_status,
-    admit: super::no_admission,
     validate,
-    validate_update,
-    warnings: super::no_warnings,
+    validate_update: |object, old, subresource, errors| {
+        rules::update_with_fixed_selector(object, old, subresource, validate, errors);
+    },
+    ..rules::BASE
 };
 
 const COLUMNS: &[Column] = &[
@@ -36,9 +31,9 @@ const COLUMNS: &[Column] = &[
     typed("Current", "integer", "How many pods there are."),
     typed("Ready", "integer", "How many pods are ready."),
     AGE,
-    wide("Containers", "The names of its pods' containers."),
-    wide("Images", "The images of its pods' containers."),
-    wide("Selector", "The labels by which it knows its pods."),
+    rules::CONTAINERS,
+    rules::IMAGES,
+    rules::SELECTOR,
 ];
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
@@ -66,19 +61,4 @@ fn validate(object: &Value, errors: &mut FieldErrors) {
     metadata::validate(object, kind::REPLICA_SET, names::subdomain, errors);
     rules::not_negative(object, &["replicas", "minReadySeconds"], errors);
     rules::selector_and_template(object, "deployment", Template::Whole, errors);
-}
-
-fn validate_update(
-    object: &Value,
-    old: &Value,
-    subresource: Option<&str>,
-    errors: &mut FieldErrors,
-) {
-    metadata::validate_update(object, old, errors);
-    if subresource.is_some() {
-        return;
-    }
-    validate(object, errors);
-    let selector = |object: &Value| object.pointer("/spec/selector").cloned();
-    immutable("spec.selector", selector(object).as_ref(), selector(old).as_ref(), errors);
 }

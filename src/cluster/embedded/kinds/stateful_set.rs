@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::json::{child, fill, integer, items_mut, text};
-use super::table::{AGE, NAME, age, column, containers, name, wide};
+use super::table::{AGE, NAME, age, column, containers, name};
 use super::workload_rules::{self as rules, Template};
 use super::{persistent_volume_claim, pod_template};
-use crate::cluster::embedded::kind::{Column, ServedKind, Traits};
+use crate::cluster::embedded::kind::{Column, ServedKind};
 use crate::cluster::embedded::status::FieldErrors;
 use crate::cluster::embedded::validation::{metadata, names};
 use crate::model::kind;
@@ -15,27 +15,20 @@ use crate::model::kind;
 /// StatefulSets as they are served.
 pub static ROW: ServedKind = ServedKind {
     names: kind::STATEFUL_SET,
-    shape: None,
-    categories: &["all"],
-    subresources: &[super::SCALE, super::STATUS],
-    traits: Traits { generation: true, ..super::PLAIN },
     columns: COLUMNS,
     cells,
-    fields: super::NO_FIELDS,
     default,
-    prepare: super::prepare_with_status,
-    admit: super::no_admission,
     validate,
     validate_update,
-    warnings: super::no_warnings,
+    ..rules::BASE
 };
 
 const COLUMNS: &[Column] = &[
     NAME,
     column("Ready", "How many of its pods are ready, of how many wanted."),
     AGE,
-    wide("Containers", "The names of its pods' containers."),
-    wide("Images", "The images of its pods' containers."),
+    rules::CONTAINERS,
+    rules::IMAGES,
 ];
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Value> {

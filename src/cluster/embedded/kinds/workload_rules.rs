@@ -1,12 +1,61 @@
-//! The rules that StatefulSets, Deployments and ReplicaSets share: a selector
-//! that selects the pods of the template, and counts that are counts.
+//! What StatefulSets, Deployments and ReplicaSets share: their endpoints, and
+//! rules: a selector that selects the pods of the template, and counts that are
+//! counts.
 
 use serde_json::{Value, json};
 
 use super::json::{entries, integer, is_set, list, text};
-use super::pod_rules;
+use super::table::wide;
+use super::{pod_rules, pod_template};
+use crate::cluster::embedded::kind::{Column, ServedKind, Traits};
 use crate::cluster::embedded::status::FieldErrors;
-use crate::cluster::embedded::validation::{metadata, selectors};
+use crate::cluster::embedded::validation::{immutable, metadata, selectors};
+use crate::model::kind;
+
+/// A workload's row, to be completed by each kind.
+pub const BASE: ServedKind = ServedKind {
+    names: kind::DEPLOYMENT,
+    shape: None,
+    categories: &["all"],
+    subresources: &[super::SCALE, super::STATUS],
+    traits: Traits { generation: true, ..super::PLAIN },
+    columns: &[],
+    cells: |_, _| Vec::new(),
+    fields: super::NO_FIELDS,
+    default: pod_template::default_template,
+    prepare: super::prepare_with_status,
+    admit: super::no_admission,
+    validate: |_, _| {},
+    validate_update: |_, _, _, _| {},
+    warnings: super::no_warnings,
+};
+
+/// Columns that all of them end with.
+pub const CONTAINERS: Column = wide("Containers", "The names of its pods' containers.");
+pub const IMAGES: Column = wide("Images", "The images of its pods' containers.");
+pub const SELECTOR: Column = wide("Selector", "The labels by which it knows its pods.");
+
+/// The update of a kind whose selector stays as it was made; `validate` is what
+/// holds for new objects too.
+pub fn update_with_fixed_selector(
+    object: &Value,
+    old: &Value,
+    subresource: Option<&str>,
+    validate: fn(&Value, &mut FieldErrors),
+    errors: &mut FieldErrors,
+) {
+    metadata::validate_update(object, old, errors);
+    if subresource.is_some() {
+        return;
+    }
+    validate(object, errors);
+    immutable(
+        "spec.selector",
+        object.pointer("/spec/selector"),
+        old.pointer("/spec/selector"),
+        errors,
+    );
+}
 
 /// How a kind's template is looked into.
 #[derive(Clone, Copy, PartialEq, Eq)]

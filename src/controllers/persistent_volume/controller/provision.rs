@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{PersistentVolumeController, words};
+use super::PersistentVolumeController;
 use crate::cluster::write_path::WriteError;
 use crate::controllers::events::Note;
 use crate::controllers::persistent_volume::annotations::{
@@ -127,7 +127,7 @@ impl PersistentVolumeController {
                     self.parts.recorder.tell(note);
                     return Ok(());
                 }
-                Err(error) => last = words(&error),
+                Err(error) => last = error.words(),
             }
         }
         let key = &claim.meta.key;

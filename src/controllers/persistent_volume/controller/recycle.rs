@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::{PersistentVolumeController, PodNews, words};
+use super::{PersistentVolumeController, PodNews};
 use crate::cluster::write_path::WriteError;
 use crate::controllers::events::Note;
 use crate::controllers::persistent_volume::because::Because;
@@ -96,7 +96,7 @@ impl PersistentVolumeController {
                 });
             }
             Err(error) => {
-                return Err(format!("unexpected error creating recycler pod:  {}", words(&error)));
+                return Err(format!("unexpected error creating recycler pod:  {}", error.words()));
             }
         }
         let ended = self.await_recycler(volume, &key, &mut news).await;
@@ -157,7 +157,7 @@ impl PersistentVolumeController {
         let delete = pod_write(key, Change::Delete(json!({})), volume);
         match self.perform_as_decided(&delete).await {
             Ok(_) | Err(WriteError::NotFound { .. }) => Ok(()),
-            Err(error) => Err(words(&error)),
+            Err(error) => Err(error.words()),
         }
     }
 
