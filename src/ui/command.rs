@@ -219,7 +219,8 @@ pub fn why_not(command: &Command, state: &State, data: &Data) -> Result<(), Refu
         Scope::List if state.table().is_some() => {}
         Scope::List => return Err(Refusal::NotHere),
         Scope::Openable
-            if state.table().is_some() || matches!(state.top().view, View::BoardVolume { .. }) => {}
+            if state.table().is_some()
+                || matches!(state.top().view, View::BoardVolume { .. } | View::Journey(_)) => {}
         Scope::Openable => return Err(Refusal::NotHere),
         Scope::Board if state.board_volume().is_some() => {}
         Scope::Board => return Err(Refusal::NotHere),

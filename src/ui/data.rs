@@ -43,6 +43,7 @@ use crate::ui::lists::{Context, Listed, others};
 use crate::ui::reason::Reasons;
 use crate::ui::state::{State, TableId, View};
 use crate::ui::target::Target;
+use crate::ui::why::Whys;
 
 /// What the screen is drawn from.
 #[derive(Debug)]
@@ -65,6 +66,8 @@ pub struct Data {
     pub look: Look,
     pub keymap: Keymap,
     pub reasons: Reasons,
+    /// The long answer for the claim whose why page is open.
+    pub whys: Whys,
     /// What is on the nodes that are looked at.
     pub boards: Boards,
     lists: Lists,
@@ -126,6 +129,7 @@ impl Data {
             look,
             keymap: Keymap::default(),
             reasons: Reasons::default(),
+            whys: Whys::default(),
             boards: Boards::default(),
             lists: Lists::default(),
             changed: Changes::default(),
@@ -289,6 +293,13 @@ impl Data {
                 }
                 _ => state.top().target().map(|target| target.uid.clone()).into_iter().collect(),
             };
+            if let View::Why(target) = &state.top().view
+                && let Some(claim) = tables.claims.by_uid(&target.uid)
+            {
+                let epoch = self.reasons.epoch();
+                self.whys.bring_up_to_date(claim, tables, epoch, state.now_ms);
+                return true;
+            }
             let claims = uids.iter().filter_map(|uid| tables.claims.by_uid(uid));
             self.reasons.bring_up_to_date(claims, tables, state.now_ms)
         })
@@ -361,13 +372,37 @@ impl Data {
         })
     }
 
-    /// The node that an object is, or the one that a pod is on.
+    /// The node that an object is, or the one that a pod or a claim is on.
     pub fn node_of(&self, target: &Target) -> Option<Target> {
         if target.kind == kind::NODE {
             return Some(target.clone());
         }
-        let node = self.mirror.read(|tables| Some(tables.pods.by_uid(&target.uid)?.node.clone()));
+        let node = self.mirror.read(|tables| {
+            if let Some(claim) = tables.claims.by_uid(&target.uid) {
+                let nodes = boards::nodes_of_claim(&claim.meta.key, &claim.volume_name, tables);
+                return nodes.into_iter().next();
+            }
+            Some(tables.pods.by_uid(&target.uid)?.node.clone())
+        });
         self.node(&node?)
+    }
+
+    /// From a claim's journey: the node where it is stuck, or its first, and
+    /// the unique name of its volume there.
+    pub fn board_of_journey(&self, state: &State) -> Option<(Target, Option<String>)> {
+        let claim = state.top().target()?;
+        let key = claim.key();
+        let nodes = self.wanted_nodes(state);
+        let row = |node: &Arc<str>| {
+            let facts = self.boards.get(node)?;
+            let mut rows = facts.board.rows.iter();
+            rows.find(|row| row.claim.as_ref() == Some(&key)).cloned()
+        };
+        let stuck =
+            nodes.iter().find(|node| row(node).is_some_and(|row| board::sign(&row).needs_person()));
+        let node = stuck.or(nodes.first())?;
+        let volume = row(node).map(|row| row.unique_name.to_string());
+        Some((self.node(node)?, volume))
     }
 
     /// The first nodes whose names begin so, for completion.

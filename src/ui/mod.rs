@@ -37,6 +37,7 @@ pub mod text;
 pub mod theme;
 pub mod update;
 pub mod views;
+pub mod why;
 pub mod widgets;
 pub mod yaml;
 

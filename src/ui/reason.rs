@@ -62,6 +62,21 @@ impl Reasons {
         self.epoch += 1;
     }
 
+    /// Rises with each change that reasons rest on.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The reason last found for a claim; one that says so, if none was.
+    pub fn of(&self, claim: &Claim) -> Reason {
+        let known = self.get(&claim.meta.uid).cloned();
+        known.unwrap_or_else(|| Reason {
+            sign: Sign::Unknown,
+            short: "...".into(),
+            text: "not compared with the volumes yet".into(),
+        })
+    }
+
     /// The reason last found for a claim.
     pub fn get(&self, uid: &str) -> Option<&Reason> {
         self.known.get(uid).map(|known| &known.reason)
@@ -75,7 +90,7 @@ impl Reasons {
         tables: &Tables,
         now_ms: u64,
     ) -> bool {
-        let patience_ms = (tables.volumes.len() / VOLUMES_PER_MS) as u64;
+        let patience_ms = patience_ms(tables);
         if self.known.len() > KNOWN_MAX {
             self.known.clear();
         }
@@ -102,6 +117,11 @@ impl Reasons {
     }
 }
 
+/// How long a reason that compared so many volumes is good enough.
+pub fn patience_ms(tables: &Tables) -> u64 {
+    (tables.volumes.len() / VOLUMES_PER_MS) as u64
+}
+
 /// The claim's class, if there is one of that name.
 pub fn class_of<'a>(claim: &Claim, tables: &'a Tables) -> Option<&'a StorageClass> {
     let name = claim.class.as_deref().filter(|name| !name.is_empty())?;
@@ -109,14 +129,22 @@ pub fn class_of<'a>(claim: &Claim, tables: &'a Tables) -> Option<&'a StorageClas
 }
 
 /// Why a claim is as it is.
-pub fn reason(claim: &Arc<Claim>, tables: &Tables) -> Reason {
+fn reason(claim: &Arc<Claim>, tables: &Tables) -> Reason {
+    at_a_glance(claim, tables)
+        .unwrap_or_else(|| explained(claim, &explain(tables, &CONTROLLER_PLUGINS, claim), tables))
+}
+
+/// The same, of a claim that was explained already.
+pub fn from_explanation(claim: &Claim, explanation: &Explanation, tables: &Tables) -> Reason {
+    at_a_glance(claim, tables).unwrap_or_else(|| explained(claim, explanation, tables))
+}
+
+/// The reason of a claim that need not be compared with volumes.
+fn at_a_glance(claim: &Claim, tables: &Tables) -> Option<Reason> {
     if claim.meta.deleting.is_some() {
-        return deleting(claim, tables);
+        return Some(deleting(claim, tables));
     }
-    if !calls_for_explanation(claim) {
-        return bound(claim, tables);
-    }
-    explained(claim, &explain(tables, &CONTROLLER_PLUGINS, claim), tables)
+    (!calls_for_explanation(claim)).then(|| bound(claim, tables))
 }
 
 fn deleting(claim: &Claim, tables: &Tables) -> Reason {

@@ -73,7 +73,7 @@ impl Explanation {
     pub fn short(&self) -> String {
         match &self.because {
             Because::NamedUnsuitable { misfit, .. } => misfit.label().to_owned(),
-            Because::WaitsForConsumer { .. } => "waits for a first pod".to_owned(),
+            Because::WaitsForConsumer { .. } => "waits for a pod; that is intended".to_owned(),
             Because::WaitsForPods { .. } => "waits for its pod to be scheduled".to_owned(),
             Because::ClassMissing { class } if self.refusals.volumes == 0 => {
                 format!("class {class} does not exist")
@@ -90,10 +90,22 @@ impl Explanation {
 
 /// Explains a claim. Looks at every volume once.
 pub fn explain(tables: &Tables, plugins: &[PluginFacts], claim: &Arc<Claim>) -> Explanation {
+    explain_seeing(tables, plugins, claim, &mut |_, _| {})
+}
+
+/// The same; each volume and what speaks against it are shown to `see`, by
+/// name, so that one pass gives both.
+pub fn explain_seeing(
+    tables: &Tables,
+    plugins: &[PluginFacts],
+    claim: &Arc<Claim>,
+    see: &mut dyn FnMut(&Arc<Volume>, &Result<Fit, Misfit>),
+) -> Explanation {
     let mut cache = surroundings(tables, claim);
     let (mut refusals, mut nearest) = (Refusals::default(), Vec::new());
     let mut fitting = false;
     for (volume, answer) in against(tables, claim) {
+        see(volume, &answer);
         match &answer {
             // The smallest in the right set of modes is chosen by the decision.
             Ok(Fit::Free | Fit::Reserved) => {

@@ -151,6 +151,9 @@ fn open(state: &mut State, data: &Data) -> Vec<Effect> {
         state.open(View::Journey(claim));
         return Vec::new();
     }
+    if matches!(state.top().view, View::Journey(_)) {
+        return open_board_of_journey(state, data);
+    }
     let Some(target) = data.target(state) else { return Vec::new() };
     if target.kind == kind::NODE && state.table() == Some(TableId::Nodes) {
         return open_board(state, data, "");
@@ -177,6 +180,18 @@ fn open_board(state: &mut State, data: &Data, name: &str) -> Vec<Effect> {
         return Vec::new();
     };
     state.open_about(TableId::Board, node);
+    vec![Effect::Relens(TableId::Board)]
+}
+
+/// From a claim's journey: the board of the node where it is stuck, or of its
+/// first, with the cursor on its volume.
+fn open_board_of_journey(state: &mut State, data: &Data) -> Vec<Effect> {
+    let Some((node, volume)) = data.board_of_journey(state) else {
+        state.complain("no node has its volume, or is to have it yet");
+        return Vec::new();
+    };
+    state.open_about(TableId::Board, node);
+    state.top_mut().list.cursor = volume;
     vec![Effect::Relens(TableId::Board)]
 }
 

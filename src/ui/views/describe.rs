@@ -90,7 +90,7 @@ fn common(page: &mut Page<'_>, meta: &Meta, context: Context<'_>) {
 
 fn of_claim(page: &mut Page<'_>, claim: &Arc<Claim>, context: Context<'_>) {
     page.fact("state", claims::state_word(claim));
-    page.fact("why", &reason::reason(claim, context.tables).text);
+    page.fact("why", &context.reasons.of(claim).text);
     page.fact("size", &claims::size_text(claim));
     page.fact("modes", &format!("{} {}", claim.access_modes, claim.mode.name()));
     page.fact("class", claim.class.as_deref().unwrap_or("(none)"));

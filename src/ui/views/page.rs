@@ -8,6 +8,9 @@ use crate::ui::sign::Sign;
 use crate::ui::text::{self, Glyphs};
 use crate::ui::theme::Role;
 
+/// Cells kept for a time at the end of a line.
+const TOOK: usize = 11;
+
 /// Lines of styled text.
 #[derive(Debug)]
 pub struct Page<'a> {
@@ -109,6 +112,19 @@ impl<'a> Page<'a> {
             let span = self.span(role, format!("{:indent$}{line}", ""));
             self.lines.push(Line::from(span));
         }
+    }
+
+    /// As [`Page::signed`], with a time at the right end of the first line.
+    pub fn timed(&mut self, sign: Sign, name: &str, name_width: usize, text: &str, took: &str) {
+        let whole = self.width;
+        // All lines leave the room, so that the times stand by themselves.
+        self.width = whole.saturating_sub(TOOK);
+        let first = self.lines.len();
+        self.signed(sign, name, name_width, text);
+        self.width = whole;
+        let pad = whole.saturating_sub(self.lines[first].width() + text::width(took) + 1);
+        let took = self.span(Role::Dim, format!("{:pad$}{took}", ""));
+        self.lines[first].spans.push(took);
     }
 
     /// Columns of a given width, then text that is wrapped below itself.

@@ -1,7 +1,6 @@
 //! What is said of the row under the cursor, below its table.
 
 use crate::ui::lists::{Cell, Context, Listed, volumes};
-use crate::ui::reason;
 use crate::ui::state::TableId;
 use crate::ui::target::Target;
 
@@ -17,10 +16,7 @@ pub fn of_row(
     let told_itself = [TableId::Events, TableId::Timeline, TableId::Controllers].contains(&table);
     if let Some(target) = target.filter(|_| !told_itself) {
         if let Some(claim) = tables.claims.by_uid(&target.uid) {
-            let reason = match context.reasons.get(&target.uid) {
-                Some(reason) => reason.text.clone(),
-                None => reason::reason(claim, tables).text,
-            };
+            let reason = context.reasons.of(claim).text;
             let users: Vec<_> =
                 tables.pods_using(&claim.meta.key).map(|pod| &*pod.meta.key.name).collect();
             let used = match users.as_slice() {

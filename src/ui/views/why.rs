@@ -3,15 +3,12 @@
 
 use std::sync::Arc;
 
-use crate::controllers::persistent_volume::explain::{
-    ClassState, Explanation, Provisioner, against, explain,
-};
+use crate::controllers::persistent_volume::explain::{ClassState, Provisioner};
 use crate::mirror::Tables;
-use crate::model::claim::{Claim, ClaimPhase};
+use crate::model::claim::ClaimPhase;
 use crate::model::fit::{Fit, Misfit};
 use crate::model::object::Key;
 use crate::model::volume::Volume;
-use crate::plugins::kinds::CONTROLLER_PLUGINS;
 use crate::ui::data::Data;
 use crate::ui::lists::volumes;
 use crate::ui::reason;
@@ -21,9 +18,7 @@ use crate::ui::text;
 use crate::ui::theme::Role;
 use crate::ui::views::journey;
 use crate::ui::views::page::Page;
-
-/// Volumes shown one by one; the rest is counted.
-const VOLUMES_MAX: usize = 400;
+use crate::ui::why::Why;
 
 pub fn write(page: &mut Page<'_>, target: &Target, data: &Data) {
     data.read(|context| {
@@ -33,8 +28,11 @@ pub fn write(page: &mut Page<'_>, target: &Target, data: &Data) {
             return;
         };
         journey::head(page, claim, context.now);
-        let explanation = explain(tables, &CONTROLLER_PLUGINS, claim);
-        let reason = reason::reason(claim, tables);
+        let Some(why) = data.whys.get(&target.uid) else {
+            page.say(Role::Dim, "comparing with the volumes ...");
+            return;
+        };
+        let (reason, explanation) = (&why.reason, &why.explanation);
         let normal = if reason.sign == Sign::NotYet { "This is normal: " } else { "" };
         page.signed(reason.sign, "because", 10, &format!("{normal}{}", reason.text));
         if claim.phase != ClaimPhase::Bound {
@@ -49,7 +47,7 @@ pub fn write(page: &mut Page<'_>, target: &Target, data: &Data) {
             }
         }
         page.rule();
-        each_volume(page, claim, &explanation, tables);
+        each_volume(page, why);
         if let Some(why) = data.why_not_permitted(target.kind, "list") {
             page.say(Role::Error, &format!("cannot tell more: {why}"));
         }
@@ -99,25 +97,21 @@ fn external(name: &str, from: &Option<Arc<str>>, tables: &Tables) -> (Sign, Stri
     (sign, format!("{name}{from}: CSIDriver {driver}, registered on {nodes} of {of} nodes"))
 }
 
-fn each_volume(page: &mut Page<'_>, claim: &Claim, explanation: &Explanation, tables: &Tables) {
-    page.say(Role::Text, &format!("VOLUMES  {}", explanation.refusals));
-    for (name, misfit) in &explanation.nearest {
+fn each_volume(page: &mut Page<'_>, why: &Why) {
+    page.say(Role::Text, &format!("VOLUMES  {}", why.explanation.refusals));
+    for (name, misfit) in &why.explanation.nearest {
         page.say(Role::Text, &format!("nearest: {name}: {misfit}"));
     }
-    if tables.volumes.is_empty() {
+    if why.volumes.is_empty() {
         return;
     }
     let heading = facts("VOLUME", "SIZE", "MODES", "CLASS", "STATE");
     page.pieces(&[(Role::Heading, &format!("   {heading}REFUSED BECAUSE"))]);
-    let mut answers: Vec<_> = against(tables, claim).collect();
-    // What fits first; the order of names is kept.
-    answers.sort_by_key(|(_, answer)| answer.is_err());
-    for (volume, answer) in answers.iter().take(VOLUMES_MAX) {
+    for (volume, answer) in &why.volumes {
         one_volume(page, answer, volume);
     }
-    if answers.len() > VOLUMES_MAX {
-        let more = answers.len() - VOLUMES_MAX;
-        page.say(Role::Dim, &format!("and {more} more, counted above"));
+    if why.more > 0 {
+        page.say(Role::Dim, &format!("and {} more, counted above", why.more));
     }
 }
 

@@ -226,6 +226,33 @@ fn live_cluster_gives_an_inferred_board_and_says_so() {
 }
 
 #[test]
+fn journey_tells_the_time_of_each_stage_on_its_node() {
+    check("journey_node", |console| {
+        told(console);
+        console.press(":pvc\r/mysql-1\r\r");
+    });
+}
+
+#[test]
+fn journey_of_a_live_cluster_is_inferred_and_says_where_it_is_stuck() {
+    check("journey_inferred", |console| {
+        live(console);
+        console.press(":pvc\r/mysql-1\r\r");
+    });
+}
+
+#[test]
+fn enter_on_a_journey_opens_the_board_where_it_is_stuck() {
+    let mut console = Console::sample(80, 24, "dark");
+    live(&mut console);
+    console.press(":pvc\r/mysql-1\r\r\r");
+    assert_eq!(console.state.table(), Some(TableId::Board));
+    assert_eq!(console.under_cursor(), "pvc-7c1f0e");
+    console.press("\x1b");
+    assert!(matches!(console.state.top().view, View::Journey(_)));
+}
+
+#[test]
 fn keys_of_a_board_lead_on_and_back() {
     let mut console = Console::sample(80, 24, "dark");
     told(&mut console);

@@ -76,6 +76,8 @@ impl Console {
             }
             self.effects.push(effect);
         }
+        // As the shell does before each frame.
+        self.data.follow(&self.state);
         self.data.find_reasons(&self.state);
     }
 
