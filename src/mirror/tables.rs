@@ -61,6 +61,8 @@ macro_rules! for_each_kind {
             secrets: $crate::model::bare::Secret, unindexed, alone;
             service_accounts: $crate::model::bare::ServiceAccount, unindexed, alone;
             namespaces: $crate::model::namespace::Namespace, unindexed, alone;
+            quotas: $crate::model::quota::ResourceQuota, unindexed, alone;
+            limit_ranges: $crate::model::limit_range::LimitRange, unindexed, alone;
         }
     };
 }

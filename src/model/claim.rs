@@ -35,6 +35,9 @@ pub struct Claim {
     pub actual_modes: AccessModes,
     /// `status.capacity.storage`.
     pub capacity: Option<Quantity>,
+    /// `status.allocatedResources.storage`: what an expansion under way has
+    /// reserved. Boxed: few claims have it.
+    pub allocated: Option<Box<Quantity>>,
     /// `status.currentVolumeAttributesClassName`, empty if unset.
     pub current_attributes_class: Arc<str>,
     /// `status.modifyVolumeStatus.targetVolumeAttributesClassName`, empty if unset.
@@ -82,6 +85,9 @@ impl Row for Claim {
         let request = row::quantity::<Self>(&meta, requested, request)?;
         let capacity = &status["capacity"]["storage"];
         let capacity = row::quantity::<Self>(&meta, capacity, "status.capacity.storage")?;
+        let allocated = &status["allocatedResources"]["storage"];
+        let allocated =
+            row::quantity::<Self>(&meta, allocated, "status.allocatedResources.storage")?;
         Ok(Self {
             request,
             access_modes: AccessModes::from_json(&spec["accessModes"]),
@@ -102,6 +108,7 @@ impl Row for Claim {
             },
             actual_modes: AccessModes::from_json(&status["accessModes"]),
             capacity,
+            allocated: allocated.map(Box::new),
             current_attributes_class: row::text(&status["currentVolumeAttributesClassName"]),
             target_attributes_class: row::text(
                 &status["modifyVolumeStatus"]["targetVolumeAttributesClassName"],

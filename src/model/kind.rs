@@ -47,6 +47,8 @@ kinds! {
     PERSISTENT_VOLUME_CLAIM = "" "v1" "PersistentVolumeClaim" "persistentvolumeclaims" "persistentvolumeclaim" ["pvc"] namespaced;
     SERVICE = "" "v1" "Service" "services" "service" ["svc"] namespaced;
     CONFIG_MAP = "" "v1" "ConfigMap" "configmaps" "configmap" ["cm"] namespaced;
+    RESOURCE_QUOTA = "" "v1" "ResourceQuota" "resourcequotas" "resourcequota" ["quota"] namespaced;
+    LIMIT_RANGE = "" "v1" "LimitRange" "limitranges" "limitrange" ["limits"] namespaced;
     SECRET = "" "v1" "Secret" "secrets" "secret" [] namespaced;
     SERVICE_ACCOUNT = "" "v1" "ServiceAccount" "serviceaccounts" "serviceaccount" ["sa"] namespaced;
     /// Core and `events.k8s.io` events are one storage; this is the core shape.

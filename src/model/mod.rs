@@ -18,6 +18,7 @@ pub mod write;
 pub mod access_modes;
 pub mod quantity;
 pub mod resources;
+pub mod quota;
 pub mod selector;
 pub mod template;
 
@@ -29,6 +30,7 @@ pub mod class;
 pub mod csi;
 pub mod deployment;
 pub mod event;
+pub mod limit_range;
 pub mod namespace;
 pub mod node;
 pub mod node_board;

@@ -61,6 +61,8 @@ const DECIMAL: [(&str, i32); 10] = [
 impl Quantity {
     pub const ZERO: Quantity = Quantity { nano: 0, notation: Notation::Decimal };
 
+    pub const ONE: Quantity = Quantity { nano: NANO, notation: Notation::Decimal };
+
     /// A number of whole units (bytes, for storage) in binary notation.
     pub fn bytes(units: i64) -> Self {
         Self { nano: i128::from(units) * NANO, notation: Notation::Binary }
@@ -129,6 +131,22 @@ impl Quantity {
         const MICRO: i128 = NANO / 1000;
         let whole = self.nano / MICRO;
         whole + if self.nano % MICRO == 0 { 0 } else { self.nano.signum() }
+    }
+
+    /// The same amount rounded up to whole units, in its notation.
+    pub fn rounded_up_to_units(self) -> Self {
+        Self { nano: self.units() * NANO, ..self }
+    }
+
+    /// The sum, in the notation of the first amount that is not zero.
+    pub fn plus(self, other: Self) -> Self {
+        let notation = if self.is_zero() { other.notation } else { self.notation };
+        Self { nano: self.nano.saturating_add(other.nano), notation }
+    }
+
+    /// What is left when `other` is taken away, at least nothing.
+    pub fn minus_or_zero(self, other: Self) -> Self {
+        Self { nano: self.nano.saturating_sub(other.nano).max(0), ..self }
     }
 
     pub fn is_zero(self) -> bool {

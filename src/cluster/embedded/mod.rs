@@ -25,6 +25,7 @@ pub mod status;
 pub mod store;
 pub mod validation;
 
+mod admission;
 mod bootstrap;
 mod discovery;
 mod expiry;

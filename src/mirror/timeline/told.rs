@@ -12,11 +12,13 @@ use crate::model::class::StorageClass;
 use crate::model::csi::{CsiCapacity, CsiDriver, CsiNode};
 use crate::model::deployment::Deployment;
 use crate::model::event::Event;
+use crate::model::limit_range::LimitRange;
 use crate::model::namespace::Namespace;
 use crate::model::node::Node;
 use crate::model::object::Meta;
 use crate::model::pod::Pod;
 use crate::model::replica_set::{ControllerRevision, ReplicaSet};
+use crate::model::quota::{ResourceQuota, pretty};
 use crate::model::row::Row;
 use crate::model::service::Service;
 use crate::model::stateful_set::StatefulSet;
@@ -291,5 +293,21 @@ impl Told for ServiceAccount {
 impl Told for Namespace {
     fn tell(before: &Self, after: &Self, words: &mut Words) {
         words.turned("phase", &before.phase, &after.phase);
+    }
+}
+
+impl Told for ResourceQuota {
+    fn tell(before: &Self, after: &Self, words: &mut Words) {
+        words.turned("wanted", pretty(&before.wanted), pretty(&after.wanted));
+        words.turned("hard", pretty(&before.hard), pretty(&after.hard));
+        words.turned("used", pretty(&before.used), pretty(&after.used));
+    }
+}
+
+impl Told for LimitRange {
+    fn tell(before: &Self, after: &Self, words: &mut Words) {
+        if before.claims != after.claims {
+            words.say("limits of claims changed".into());
+        }
     }
 }

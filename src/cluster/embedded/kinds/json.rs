@@ -41,7 +41,7 @@ pub fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
 pub fn entries<'a>(
     value: &'a Value,
     pointer: &str,
-) -> impl Iterator<Item = (&'a String, &'a Value)> {
+) -> impl Iterator<Item = (&'a String, &'a Value)> + use<'a> {
     at(value, pointer).and_then(Value::as_object).into_iter().flatten()
 }
 

@@ -21,15 +21,17 @@ mod csi_storage_capacity;
 mod deployment;
 mod event;
 mod lease;
+mod limit_range;
 pub mod namespace;
 mod node;
 mod persistent_volume;
-mod persistent_volume_claim;
+pub mod persistent_volume_claim;
 mod pod;
 mod pod_rules;
 mod pod_status;
 mod pod_template;
 mod replica_set;
+mod resource_quota;
 #[cfg(test)]
 mod robustness;
 mod service;
@@ -61,6 +63,8 @@ pub const ALL: &[&ServedKind] = &[
     &config::CONFIG_MAP,
     &config::SECRET,
     &config::SERVICE_ACCOUNT,
+    &resource_quota::ROW,
+    &limit_range::ROW,
     &event::ROW,
     &event::REGARDING_ROW,
     &stateful_set::ROW,

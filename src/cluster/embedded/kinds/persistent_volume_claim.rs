@@ -136,15 +136,15 @@ fn is_known_source(spec: &Value) -> bool {
     )
 }
 
-/// Admission `StorageObjectInUseProtection` and `DefaultStorageClass` on
-/// create, `PersistentVolumeClaimResize` on update.
+/// Admission `StorageObjectInUseProtection` and `DefaultStorageClass`, on
+/// create.
 fn admit(
     object: &mut Value,
     old: Option<&Value>,
     view: &dyn AdmissionView,
 ) -> Result<(), ApiError> {
-    if let Some(old) = old {
-        return admit_resize(object, old, view);
+    if old.is_some() {
+        return Ok(());
     }
     add_finalizer(object, "kubernetes.io/pvc-protection");
     if !has_class(object)
@@ -173,7 +173,8 @@ fn default_class(view: &dyn AdmissionView) -> Option<String> {
         .map(|(_, name)| name.to_owned())
 }
 
-fn admit_resize(object: &Value, old: &Value, view: &dyn AdmissionView) -> Result<(), ApiError> {
+/// Admission `PersistentVolumeClaimResize`, on update, once the claim is valid.
+pub fn admit_resize(object: &Value, old: &Value, view: &dyn AdmissionView) -> Result<(), ApiError> {
     let size = |claim: &Value| {
         Quantity::parse(text(claim, "/spec/resources/requests/storage")).unwrap_or(Quantity::ZERO)
     };
@@ -433,7 +434,7 @@ mod tests {
             let old = stored(phase);
             let mut claim = old.clone();
             claim["spec"]["resources"]["requests"]["storage"] = "2Gi".into();
-            admit(&mut claim, Some(&old), classes).map_err(|error| error.message)
+            admit_resize(&claim, &old, classes).map_err(|error| error.message)
         };
         let expandable = Objects(vec![class("a", "2025-01-01T00:00:00Z", "x")]);
         assert_eq!(grow("Bound", &expandable), Ok(()));

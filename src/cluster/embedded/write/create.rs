@@ -73,6 +73,7 @@ impl Embedded {
             (served.row.validate)(&candidate, &mut errors);
             let name = text(&candidate, "name").to_owned();
             refuse_invalid(call, &name, errors)?;
+            self.admit_valid(call, options, &candidate, None)?;
             if tries == 1 {
                 warnings.extend((served.row.warnings)(&candidate));
             }

@@ -107,6 +107,7 @@ impl Embedded {
         schema::normalise(stored_kind(served.row), &mut object);
         (served.row.validate_update)(&object, old, call.subresource(), &mut errors);
         refuse_invalid(call, call.name(), errors)?;
+        self.admit_valid(call, options, &object, Some(old))?;
         if served.row.traits.generation && object.get("spec") != old.get("spec") {
             metadata::raise_generation(&mut object);
         }
