@@ -22,6 +22,9 @@ use crate::controllers::protection::attributes_class::AttributesClassProtection;
 use crate::controllers::protection::claim::ClaimProtection;
 use crate::controllers::protection::volume::VolumeProtection;
 use crate::controllers::protection::{self};
+use crate::controllers::resource_quota::controller::{
+    self as resource_quota, ResourceQuotaController,
+};
 use crate::controllers::scheduler::{self, Scheduler};
 use crate::controllers::server::{ClusterServer, Server};
 use crate::controllers::work_loop::{self, LoopSettings, Reconciler, words};
@@ -36,12 +39,13 @@ use crate::plugins::plugin::{PluginFacts, VolumePlugin};
 
 /// What must have been listed before a controller may decide anything: a claim
 /// whose volume has not been listed yet would be declared Lost.
-const NEEDED: [&Kind; 5] = [
+const NEEDED: [&Kind; 6] = [
     kind::PERSISTENT_VOLUME,
     kind::PERSISTENT_VOLUME_CLAIM,
     kind::STORAGE_CLASS,
     kind::POD,
     kind::VOLUME_ATTRIBUTES_CLASS,
+    kind::RESOURCE_QUOTA,
 ];
 
 /// What the scheduler needs beside: a pod may be placed only by all that its
@@ -173,6 +177,16 @@ pub fn start_with(
     };
     let (scheduler, place) = (Arc::new(Scheduler::new(parts)), &NEEDED_TO_PLACE[..]);
     host.loops.push(starter.controller_with(place, actor, actor, health, None, scheduler));
+    let quotas = "resourcequota-controller";
+    let health = Health::default();
+    let parts = resource_quota::Parts {
+        server: server(quotas),
+        mirror: mirror.clone(),
+        health: health.clone(),
+    };
+    let controller = Arc::new(ResourceQuotaController::new(parts));
+    let round = Some(resource_quota::FULL_ROUND);
+    host.loops.push(starter.controller(quotas, quotas, health, round, controller));
     host
 }
 

@@ -20,6 +20,7 @@ pub mod machines;
 pub mod node_agent;
 pub mod persistent_volume;
 pub mod protection;
+pub mod resource_quota;
 pub mod scheduler;
 pub mod server;
 pub mod work_loop;

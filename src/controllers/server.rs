@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::cluster::write_path::step_gate::StepGate;
 use crate::cluster::write_path::{WriteError, WritePath, perform};
-use crate::model::kind;
+use crate::model::kind::{self, Kind};
 use crate::model::object::ObjectRef;
 use crate::model::write::{Actor, Write};
 
@@ -26,8 +26,17 @@ pub trait Server: Send + Sync {
     /// The object as it is now; `None` if there is none.
     fn get<'a>(&'a self, object: &'a ObjectRef) -> BoxFuture<'a, Result<Option<Value>, ReadError>>;
 
+    /// All objects of a kind, or those of a namespace.
+    fn list<'a>(
+        &'a self,
+        kind: &'static Kind,
+        namespace: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Vec<Value>, ReadError>>;
+
     /// All pods of a namespace.
-    fn list_pods<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Result<Vec<Value>, ReadError>>;
+    fn list_pods<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Result<Vec<Value>, ReadError>> {
+        self.list(kind::POD, Some(namespace))
+    }
 
     /// Performs a write; it may be held, and then has to be decided again.
     fn perform<'a>(&'a self, write: &'a Write) -> BoxFuture<'a, Result<Value, WriteError>>;
@@ -66,10 +75,15 @@ impl Server for ClusterServer {
         Box::pin(async move { self.read(&object.path(), &object.to_string()).await })
     }
 
-    fn list_pods<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Result<Vec<Value>, ReadError>> {
+    fn list<'a>(
+        &'a self,
+        kind: &'static Kind,
+        namespace: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Vec<Value>, ReadError>> {
         Box::pin(async move {
-            let path = kind::POD.collection_path(Some(namespace));
-            let list = self.read(&path, &format!("pods of {namespace}")).await?;
+            let path = kind.collection_path(namespace);
+            let of = namespace.map_or_else(String::new, |namespace| format!(" of {namespace}"));
+            let list = self.read(&path, &format!("{}{of}", kind.plural)).await?;
             let items = list.and_then(|mut list| match list["items"].take() {
                 Value::Array(items) => Some(items),
                 _ => None,

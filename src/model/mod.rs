@@ -17,8 +17,8 @@ pub mod write;
 
 pub mod access_modes;
 pub mod quantity;
-pub mod resources;
 pub mod quota;
+pub mod resources;
 pub mod selector;
 pub mod template;
 

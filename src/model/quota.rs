@@ -110,6 +110,18 @@ fn of_class(key: &str) -> Option<(&str, &str)> {
     [CLAIMS, STORAGE].contains(&what).then_some((class, what))
 }
 
+/// What follows an amount of this key in words, where the key limits a claim:
+/// ` claims`, or nothing for storage.
+pub fn what_is_limited(key: &str, claim: &Claim) -> Option<String> {
+    let (class, what) = match of_class(key) {
+        Some((class, _)) if class != claim.effective_class() => return None,
+        Some((class, what)) => (format!(" of class {class}"), what),
+        None if is_claim_key(key) => (String::new(), key),
+        None => return None,
+    };
+    Some(if what == STORAGE { class } else { format!(" claims{class}") })
+}
+
 /// What a claim is charged by a key that charges claims.
 fn charge_by(key: &str, claim: &Claim) -> Quantity {
     let what = match of_class(key) {

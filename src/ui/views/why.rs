@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::controllers::persistent_volume::explain::{ClassState, Provisioner};
+use crate::controllers::resource_quota::explain::{self as quota, Quotas};
 use crate::mirror::Tables;
 use crate::model::claim::ClaimPhase;
 use crate::model::fit::{Fit, Misfit};
@@ -46,6 +47,7 @@ pub fn write(page: &mut Page<'_>, target: &Target, data: &Data) {
                 );
             }
         }
+        quotas(page, &quota::explain(tables, &|kind| data.mirror.freshness_of(kind), claim));
         page.rule();
         each_volume(page, why);
         if let Some(why) = data.why_not_permitted(target.kind, "list") {
@@ -95,6 +97,21 @@ fn external(name: &str, from: &Option<Arc<str>>, tables: &Tables) -> (Sign, Stri
     let from = from.as_ref().map(|from| format!(" (asked for as {from})")).unwrap_or_default();
     let of = tables.nodes.len();
     (sign, format!("{name}{from}: CSIDriver {driver}, registered on {nodes} of {of} nodes"))
+}
+
+fn quotas(page: &mut Page<'_>, quotas: &Quotas) {
+    match quotas {
+        Quotas::Unlimited => page.signed(Sign::Ok, "quota", 10, "none"),
+        Quotas::CannotTell { why } => {
+            page.signed(Sign::Unknown, "quota", 10, &format!("cannot tell: {why}"));
+        }
+        Quotas::Limited { by } => {
+            for one in by {
+                let sign = if one.hinders { Sign::Fault } else { Sign::Ok };
+                page.signed(sign, "quota", 10, &one.words);
+            }
+        }
+    }
 }
 
 fn each_volume(page: &mut Page<'_>, why: &Why) {

@@ -20,7 +20,7 @@ use crate::mirror::Mirror;
 use crate::model::claim::Claim;
 use crate::model::class::StorageClass;
 use crate::model::clock::{Clock, TimerUse};
-use crate::model::kind;
+use crate::model::kind::{self, Kind};
 use crate::model::object::{Key, ObjectRef};
 use crate::model::pod::Pod;
 use crate::model::row::Row;
@@ -216,19 +216,24 @@ impl Server for TestServer {
         ready(Ok(self.object(object))).boxed()
     }
 
-    fn list_pods<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Result<Vec<Value>, ReadError>> {
+    fn list<'a>(
+        &'a self,
+        kind: &'static Kind,
+        namespace: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Vec<Value>, ReadError>> {
+        let namespace = namespace.unwrap_or_default();
         let mut state = self.lock();
         state.actions.push(format!("LIST({namespace})"));
         if state.failing_lists > 0 {
             state.failing_lists -= 1;
-            let error = ReadError { object: "pods".into(), message: "refused".into() };
+            let error = ReadError { object: kind.plural.into(), message: "refused".into() };
             return ready(Err(error)).boxed();
         }
-        let pods = state
+        let found = state
             .objects
             .iter()
-            .filter(|(object, _)| object.kind == kind::POD && &*object.key.namespace == namespace);
-        ready(Ok(pods.map(|(_, pod)| pod.clone()).collect())).boxed()
+            .filter(|(object, _)| object.kind == kind && &*object.key.namespace == namespace);
+        ready(Ok(found.map(|(_, found)| found.clone()).collect())).boxed()
     }
 
     fn perform<'a>(&'a self, write: &'a Write) -> BoxFuture<'a, Result<Value, WriteError>> {
