@@ -73,6 +73,8 @@ pub struct Options {
 pub enum Command {
     /// Serve an embedded cluster with its controllers on loopback HTTPS
     Serve(Serve),
+    /// Run a CSI driver of our own on a Unix socket
+    CsiDriver(CsiDriver),
     /// Print the effective configuration, each value with its source
     Config,
     /// Print a completion script for a shell
@@ -98,6 +100,69 @@ pub struct Serve {
     /// Serve the API alone, without hosted controllers
     #[arg(long)]
     pub no_controllers: bool,
+}
+
+/// What the volumes of `pvdeck csi-driver` are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Backing {
+    /// Loop devices if this process is root and has them, else directories
+    Auto,
+    /// Sparse files on loop devices, formatted and mounted; needs root
+    Loop,
+    /// Plain directories and files, linked to where they are wanted
+    Directory,
+}
+
+/// Options of `pvdeck csi-driver`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct CsiDriver {
+    /// Where to listen: unix:///path.sock
+    #[arg(long, value_name = "URL", env = "CSI_ENDPOINT")]
+    pub endpoint: String,
+
+    /// Directory of volumes and state; in the state folder by default
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+
+    /// The driver's name
+    #[arg(long, value_name = "NAME", default_value = "csi.pvdeck.dev")]
+    pub name: String,
+
+    /// The driver's name for this machine; its host name by default
+    #[arg(long, value_name = "NAME")]
+    pub node_id: Option<String>,
+
+    /// What volumes are made of
+    #[arg(long, value_enum, default_value = "auto")]
+    pub backing: Backing,
+
+    /// The sum of all volumes, such as 100Gi
+    #[arg(long, value_name = "SIZE", default_value = "10Ti")]
+    pub capacity: String,
+
+    /// The largest volume
+    #[arg(long, value_name = "SIZE", default_value = "1Ti")]
+    pub volume_size_max: String,
+
+    /// How many volumes a node may have; 0 is any number
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub volumes_per_node_max: u64,
+
+    /// A topology segment of this machine, such as zone=a; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub topology: Vec<String>,
+
+    /// Volumes need no attaching
+    #[arg(long)]
+    pub no_attach: bool,
+
+    /// Register with the kubelet that watches this directory
+    #[arg(long, value_name = "DIR")]
+    pub registration_dir: Option<PathBuf>,
+
+    /// A fault, such as CreateVolume=fail:Unavailable,times=2; may be repeated
+    #[arg(long, value_name = "FAULT")]
+    pub fault: Vec<String>,
 }
 
 #[cfg(test)]

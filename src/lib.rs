@@ -18,6 +18,7 @@ pub mod cluster;
 pub mod config;
 pub mod console;
 pub mod controllers;
+pub mod csi_driver;
 pub mod failure;
 pub mod log;
 pub mod mirror;

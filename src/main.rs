@@ -9,7 +9,7 @@ use pvdeck::cli::{Cli, Command};
 use pvdeck::config::{self, Config};
 use pvdeck::failure::Failure;
 use pvdeck::log::Log;
-use pvdeck::{console, panic_report, serve};
+use pvdeck::{console, csi_driver, panic_report, serve};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -41,6 +41,11 @@ fn run(cli: Cli) -> Result<(), Failure> {
             let config = Config::load(&cli.options)?;
             let _log = prepare(&config)?;
             runtime()?.block_on(serve::run(options))
+        }
+        Some(Command::CsiDriver(options)) => {
+            let config = Config::load(&cli.options)?;
+            let _log = prepare(&config)?;
+            runtime()?.block_on(csi_driver::run(options))
         }
         None => {
             let config = Config::load(&cli.options)?;

@@ -92,7 +92,7 @@ fn refuse_to_overwrite(path: &Path) -> Result<(), Failure> {
 }
 
 /// Resolves when the program is asked to end.
-fn end() -> Result<impl Future<Output = ()>, Failure> {
+pub(crate) fn end() -> Result<impl Future<Output = ()>, Failure> {
     let listen = |kind| {
         signal(kind).map_err(|error| Failure::new(format!("signals cannot be caught: {error}")))
     };

@@ -33,6 +33,7 @@ pub mod plugin;
 pub mod steps;
 
 pub mod block_disk;
+pub mod csi;
 pub mod empty_dir;
 pub mod fc;
 pub mod host_path;

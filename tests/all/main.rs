@@ -4,6 +4,7 @@ mod binding;
 mod conformance;
 mod console;
 mod crash;
+mod csi;
 mod examples;
 mod exchanges;
 mod golden;

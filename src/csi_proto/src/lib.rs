@@ -13,13 +13,11 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 /// The Container Storage Interface.
 pub mod csi {
-    #![expect(clippy::all, reason = "generated code")]
     tonic::include_proto!("csi.v1");
 }
 
 /// The kubelet's plugin registration.
 pub mod registration {
-    #![expect(clippy::all, reason = "generated code")]
     tonic::include_proto!("pluginregistration");
 }
 

@@ -88,6 +88,10 @@ pub trait Disks: Send + Sync + fmt::Debug {
     /// Makes a blank disk; one of that id being there already is success.
     fn create(&self, id: &str, bytes: u64) -> BoxFuture<'_, Result<(), HostError>>;
 
+    /// Makes a disk with the content of another; one of that id being there
+    /// already is success.
+    fn copy(&self, from: &str, to: &str) -> BoxFuture<'_, Result<(), HostError>>;
+
     /// Deletes a disk; none being there is success. Refused while attached.
     fn delete(&self, id: &str) -> BoxFuture<'_, Result<(), HostError>>;
 

@@ -165,6 +165,25 @@ impl Disks for LinuxNodes {
         ready(made.map_err(|error| failed(id, &error))).boxed()
     }
 
+    fn copy(&self, from: &str, to: &str) -> BoxFuture<'_, Result<(), HostError>> {
+        let (source, target, id) = (self.file(from), self.file(to), to.to_owned());
+        // Copied under another name: a copy is whole or not there.
+        let new = self.directory.join(format!("{to}.new"));
+        let copy = move || {
+            if target.exists() {
+                return Ok(());
+            }
+            fs::copy(source, &new)?;
+            fs::rename(new, target)
+        };
+        async move {
+            let copied = tokio::task::spawn_blocking(copy).await;
+            let copied = copied.map_err(|error| HostError::Failed { text: error.to_string() })?;
+            copied.map_err(|error| failed(&id, &error))
+        }
+        .boxed()
+    }
+
     fn delete(&self, id: &str) -> BoxFuture<'_, Result<(), HostError>> {
         let deleted = match self.holders(id) {
             Err(HostError::NoSuchDisk { .. }) => Ok(()),

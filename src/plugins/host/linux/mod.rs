@@ -81,6 +81,14 @@ impl Linux {
         Ok(Arc::new(Self { node, layout: options.layout.clone(), clock, log, namespace }))
     }
 
+    /// The machine as it is, in the namespace and root of this process: for a
+    /// driver whose mounts others are to see. Paths are the machine's.
+    pub fn in_place(node: &str, layout: Layout, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let node: Arc<str> = node.into();
+        let log = Log::new(node.clone(), clock.clone());
+        Arc::new(Self { node, layout, clock, log, namespace: Namespace::of_this_process() })
+    }
+
     /// Runs something in the node's namespace and root, on a thread of its own.
     async fn inside<T: Send + 'static>(
         &self,

@@ -38,7 +38,8 @@ pub type Job = Box<dyn FnOnce() + Send>;
 /// The way into a node's namespace. Dropped, the namespace ends with the last
 /// job that runs in it.
 pub struct Namespace {
-    jobs: mpsc::Sender<Job>,
+    /// To the thread inside; `None`: this process' own namespace.
+    jobs: Option<mpsc::Sender<Job>>,
 }
 
 impl Namespace {
@@ -67,15 +68,28 @@ impl Namespace {
         });
         thread.map_err(|error| HostError::Failed { text: format!("no thread: {error}") })?;
         match made.recv() {
-            Ok(Ok(())) => Ok(Self { jobs }),
+            Ok(Ok(())) => Ok(Self { jobs: Some(jobs) }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(HostError::Failed { text: "the node's thread has ended".to_owned() }),
         }
     }
 
+    /// The namespace that this process is in.
+    pub fn of_this_process() -> Self {
+        Self { jobs: None }
+    }
+
     /// Starts a job inside; a namespace that has ended drops it.
     pub fn spawn(&self, job: Job) {
-        let _ = self.jobs.send(job);
+        match &self.jobs {
+            Some(jobs) => {
+                let _ = jobs.send(job);
+            }
+            // One that cannot be started is dropped, which its caller sees.
+            None => {
+                let _ = thread::Builder::new().name("linux-job".to_owned()).spawn(job);
+            }
+        }
     }
 }
 

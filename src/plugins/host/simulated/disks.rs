@@ -80,6 +80,20 @@ impl Disks for World {
         ready(Ok(())).boxed()
     }
 
+    fn copy(&self, from: &str, to: &str) -> BoxFuture<'_, Result<(), HostError>> {
+        let mut held = self.lock();
+        let copied = match held.state.disks.get(from) {
+            _ if held.state.disks.contains_key(to) => Ok(()),
+            None => Err(missing(from)),
+            Some(disk) => {
+                let copy = Disk { attached: BTreeMap::new(), ..(**disk).clone() };
+                held.state.disks.insert(to.into(), Arc::new(copy));
+                Ok(())
+            }
+        };
+        ready(copied).boxed()
+    }
+
     fn delete(&self, id: &str) -> BoxFuture<'_, Result<(), HostError>> {
         let mut held = self.lock();
         let user = held.state.disks.get(id).and_then(|disk| disk.attached.keys().next());
