@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::controllers::node_agent::pods::runtime::Runtimes;
 use crate::plugins::for_nodes;
 use crate::plugins::host::{Disks, Hosts};
 use crate::plugins::plugin::Plugins;
@@ -18,6 +19,8 @@ pub struct Machines {
     pub hosts: Arc<dyn Hosts>,
     pub disks: Arc<dyn Disks>,
     pub plugins: Plugins,
+    /// What runs on the hosts; it goes on while agents are stopped.
+    pub runtimes: Arc<Runtimes>,
 }
 
 impl Machines {
@@ -27,7 +30,7 @@ impl Machines {
         let machines = Arc::new(machines);
         let disks: Arc<dyn Disks> = machines.clone();
         let plugins = for_nodes(&disks, legacy_kinds);
-        Self { hosts: machines, disks, plugins }
+        Self { hosts: machines, disks, plugins, runtimes: Arc::default() }
     }
 }
 

@@ -1,0 +1,191 @@
+//! Keeps a node's object as its agent wants it: registers it, writes its
+//! status when something in it changes, and every five minutes anyhow.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use crate::cluster::write_path::WriteError;
+use crate::controllers::events::Note;
+use crate::controllers::node_agent::node_status::{self, Because};
+use crate::controllers::node_agent::pods::worker::Shared;
+use crate::mirror::Mirror;
+use crate::model::clock::TimerUse;
+use crate::model::event::Severity;
+use crate::model::kind;
+use crate::model::node::{Node, Readiness};
+use crate::model::object::{Key, ObjectRef};
+use crate::model::row::Row;
+use crate::model::write::{Change, Reason, Write};
+
+/// An unchanged status is written this often.
+const REPORT: Duration = Duration::from_secs(300);
+/// Changes of the volumes in use within this time are told together.
+const GATHER: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The node's object, read, or made if there is none.
+pub async fn register(shared: &Shared) -> Value {
+    loop {
+        match try_to_register(shared).await {
+            Ok(node) => return node,
+            Err(error) => {
+                tracing::warn!(node = %shared.node, error, "a node could not be registered");
+                shared.clock.sleep(RETRY, TimerUse::Work).await;
+            }
+        }
+    }
+}
+
+async fn try_to_register(shared: &Shared) -> Result<Value, String> {
+    let object = reference(&shared.node);
+    let found = shared.server.get(&object).await.map_err(|error| error.to_string())?;
+    let (change, text) = match found {
+        None => {
+            let text = "the node's agent starts, and there is no such node";
+            (Change::Create(node_status::registration(&shared.node)), text)
+        }
+        Some(node) => match node_status::metadata_patch(&node, &shared.node) {
+            None => return Ok(node),
+            Some(patch) => (Change::Merge(patch), "the node's agent lets the controller attach"),
+        },
+    };
+    let write = Write { subresource: None, ..status_write(&shared.node, change, text) };
+    let made = match shared.server.perform(&write).await {
+        Err(WriteError::DecideAgain { .. }) => Box::pin(try_to_register(shared)).await,
+        made => made.map_err(|error| error.to_string()),
+    };
+    made.inspect(|node| observe(&shared.mirror, node))
+}
+
+/// Keeps the status right until dropped. The bell rings when the node's row
+/// has changed.
+pub async fn report(shared: &Shared, mut node: Value, bell: &Notify) {
+    let mut in_use_changes = shared.volumes.in_use_changes();
+    let mut due = shared.clock.now();
+    loop {
+        // A machine that does not answer has no agent that could report.
+        if shared.host.mounts().await.is_ok() {
+            let again = write_status(shared, &mut node, &mut due).await;
+            if again {
+                continue;
+            }
+        }
+        let left = Duration::try_from(due.duration_since(shared.clock.now())).unwrap_or_default();
+        let gather = tokio::select! {
+            changed = in_use_changes.changed() => {
+                if changed.is_err() {
+                    std::future::pending::<()>().await;
+                }
+                true
+            }
+            () = bell.notified() => false,
+            () = shared.clock.sleep(left, TimerUse::Housekeeping) => false,
+        };
+        if gather {
+            shared.clock.sleep(GATHER, TimerUse::Work).await;
+            in_use_changes.mark_unchanged();
+        }
+        refresh(shared, &mut node).await;
+    }
+}
+
+/// Reads the object again if its row shows something that is not right.
+async fn refresh(shared: &Shared, node: &mut Value) {
+    let row = shared.mirror.read(|tables| tables.nodes.get(&Key::cluster(&*shared.node)).cloned());
+    let Some(row) = row else { return };
+    shared.volumes.node_changed(&row);
+    let wanted = shared.volumes.in_use();
+    let in_use_differs = wanted.is_some_and(|wanted| wanted[..] != row.volumes_in_use[..]);
+    let is_new = node["metadata"]["uid"].as_str() != Some(&*row.meta.uid);
+    if row.ready == Readiness::Ready && !in_use_differs && !is_new {
+        return;
+    }
+    match shared.server.get(&reference(&shared.node)).await {
+        Ok(Some(read)) => *node = read,
+        Ok(None) => {}
+        Err(error) => tracing::warn!(node = %shared.node, "{error}"),
+    }
+}
+
+/// Writes the status if that is called for; whether to look again at once.
+async fn write_status(shared: &Shared, node: &mut Value, due: &mut Timestamp) -> bool {
+    let now = shared.clock.now();
+    let in_use = shared.volumes.in_use();
+    let patch = node_status::patch(node, &shared.host_address, in_use.as_deref(), now >= *due, now);
+    let Some((patch, because)) = patch else {
+        let why = "the node's status is right as it is";
+        shared.server.nothing_to_do(&reference(&shared.node), why);
+        shared.volumes.in_use_accepted(&node_status::in_use_of(node));
+        return false;
+    };
+    let write = status_write(&shared.node, Change::Strategic(patch), &because.to_string());
+    match shared.server.perform(&write).await {
+        Ok(answer) => {
+            observe(&shared.mirror, &answer);
+            if because == Because::Changed && !node_status::is_ready(node) {
+                tell_ready(shared, node);
+            }
+            *node = answer;
+            shared.volumes.in_use_accepted(&node_status::in_use_of(node));
+            *due = later(now, REPORT);
+            false
+        }
+        Err(WriteError::DecideAgain { .. }) => {
+            refresh(shared, node).await;
+            true
+        }
+        // Not made anew before the agent is started again, as a kubelet.
+        Err(WriteError::NotFound { .. }) => {
+            *due = later(now, REPORT);
+            false
+        }
+        Err(error) => {
+            tracing::warn!(node = %shared.node, "{error}");
+            shared.clock.sleep(RETRY, TimerUse::Work).await;
+            true
+        }
+    }
+}
+
+fn later(now: Timestamp, by: Duration) -> Timestamp {
+    let by = SignedDuration::try_from(by).unwrap_or_default();
+    now.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+fn tell_ready(shared: &Shared, node: &Value) {
+    shared.recorder.tell(Note {
+        regarding: reference(&shared.node),
+        uid: node["metadata"]["uid"].as_str().unwrap_or_default().into(),
+        version: 0,
+        severity: Severity::Normal,
+        reason: "NodeReady",
+        message: format!("Node {} status is now: NodeReady", shared.node),
+        host: shared.node.clone(),
+    });
+}
+
+fn observe(mirror: &Mirror, node: &Value) {
+    if let Ok(row) = Node::from_object(node) {
+        mirror.observe(row);
+    }
+}
+
+fn reference(node: &str) -> ObjectRef {
+    ObjectRef::new(kind::NODE, Key::cluster(node))
+}
+
+fn status_write(node: &Arc<str>, change: Change, text: &str) -> Write {
+    let object = reference(node);
+    Write {
+        on_behalf_of: object.clone(),
+        object,
+        subresource: Some("status"),
+        change,
+        version: None,
+        reason: Reason::new("kubelet", text),
+    }
+}
