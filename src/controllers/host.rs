@@ -14,6 +14,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::cluster::write_path::WritePath;
+use crate::controllers::attach_detach;
+use crate::controllers::attach_detach::controller::AttachDetachController;
 use crate::controllers::events::{self, Recorder};
 use crate::controllers::health::{Figures, Health, LoopState};
 use crate::controllers::machines::Machines;
@@ -57,6 +59,14 @@ const NEEDED_TO_PLACE: [&Kind; 5] = [
     kind::CSI_STORAGE_CAPACITY,
     kind::VOLUME_ATTACHMENT,
 ];
+
+/// What the attach/detach controller needs beside: a volume whose user it does
+/// not know would be detached.
+const NEEDED_TO_ATTACH: [&Kind; 4] =
+    [kind::NODE, kind::CSI_NODE, kind::CSI_DRIVER, kind::VOLUME_ATTACHMENT];
+
+/// How often attached volumes are verified.
+const VERIFY_EVERY: Duration = Duration::from_secs(60);
 
 /// How the controllers run.
 #[derive(Debug, Clone)]
@@ -187,7 +197,34 @@ pub fn start_with(
     let controller = Arc::new(ResourceQuotaController::new(parts));
     let round = Some(resource_quota::FULL_ROUND);
     host.loops.push(starter.controller(quotas, quotas, health, round, controller));
+
+    if let Some(machines) = &options.machines {
+        attach_detach(&mut host, &starter, server, machines);
+    }
     host
+}
+
+/// Starts the attach/detach controller.
+fn attach_detach(
+    host: &mut Host,
+    starter: &Starter<'_>,
+    server: &dyn Fn(&str) -> Arc<dyn Server>,
+    machines: &Machines,
+) {
+    let (actor, health) = ("attachdetach-controller", Health::default());
+    let parts = attach_detach::controller::Parts {
+        server: server(actor),
+        mirror: starter.mirror.clone(),
+        recorder: host.recorder(actor, server(actor), starter),
+        clock: starter.clock.clone(),
+        plugins: machines.plugins.clone(),
+        force_detach: true,
+        health: health.clone(),
+    };
+    let (name, resync) = ("persistentvolume-attach-detach-controller", Some(VERIFY_EVERY));
+    let controller = Arc::new(AttachDetachController::new(parts));
+    let needed = &NEEDED_TO_ATTACH[..];
+    host.loops.push(starter.controller_with(needed, name, actor, health, resync, controller));
 }
 
 /// The plugins that the controller of volumes can do something with.

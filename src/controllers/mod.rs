@@ -12,6 +12,7 @@
 //! Invariant: decisions (`decide_*`) import no shell, client or runtime; time
 //! reaches a loop only through its [`crate::model::clock::Clock`].
 
+pub mod attach_detach;
 pub mod events;
 pub mod health;
 pub mod holds;

@@ -24,6 +24,7 @@
 //! their rows in [`kinds`], and a volume of either has no plugin unless its
 //! FlexVolume driver is the built-in [`block_disk`].
 
+pub mod csi_translation;
 pub mod error;
 pub mod format_and_mount;
 pub mod host;
