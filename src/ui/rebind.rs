@@ -3,9 +3,17 @@
 //! The binder's own check says who fits ([`fit::why_not_satisfy`]); the writes
 //! are those of an admin: the volume is reserved for the claim by namespace and
 //! name, then the claim names the volume, and the binder does the rest.
+//!
+//! A claim that was bound before, as a Lost one was, is the exception: its
+//! reservation carries its uid too. For such claims the binder (`syncBoundClaim`
+//! in `pkg/controller/volume/persistentvolume`) takes back a volume that has no
+//! `claimRef`, or one whose `claimRef` has the claim's uid; a reference by name
+//! alone it holds for somebody else's, and the claim stays Lost. Taking the
+//! reference away instead would leave the volume to whoever asks first.
 
 use serde_json::{Value, json};
 
+use crate::controllers::persistent_volume::annotations::BIND_COMPLETED;
 use crate::mirror::Tables;
 use crate::model::claim::{Claim, ClaimPhase};
 use crate::model::fit;
@@ -88,10 +96,10 @@ pub fn writes(claim: &Claim, volume: &Volume) -> Vec<Write> {
     let of_claim = ObjectRef::new(kind::PERSISTENT_VOLUME_CLAIM, claim.meta.key.clone());
     let (namespace, name) = (&*claim.meta.key.namespace, &*claim.meta.key.name);
     // A merge patch: what is not wanted of the old reference is taken out by
-    // name. A claim that was bound before takes a volume back only by its uid.
-    let uid = match claim.phase {
-        ClaimPhase::Lost => Value::from(&*claim.meta.uid),
-        ClaimPhase::Pending | ClaimPhase::Bound | ClaimPhase::Unset => Value::Null,
+    // name.
+    let uid = match claim.meta.annotation(BIND_COMPLETED) {
+        Some(_) => Value::from(&*claim.meta.uid),
+        None => Value::Null,
     };
     let reference = json!({"namespace": namespace, "name": name, "uid": uid,
         "resourceVersion": null, "apiVersion": null, "kind": null});
@@ -169,8 +177,13 @@ mod tests {
     use crate::model::row::Row;
 
     fn claim(phase: &str, volume: &str) -> Claim {
+        let annotations = match phase {
+            "Lost" => json!({BIND_COMPLETED: "yes"}),
+            _ => json!({}),
+        };
         Claim::from_object(&json!({
-            "metadata": {"namespace": "shop", "name": "data", "uid": "c1", "resourceVersion": "5"},
+            "metadata": {"namespace": "shop", "name": "data", "uid": "c1", "resourceVersion": "5",
+                "annotations": annotations},
             "spec": {"resources": {"requests": {"storage": "5Gi"}}, "volumeName": volume,
                 "accessModes": ["ReadWriteOnce"], "storageClassName": "manual"},
             "status": {"phase": phase},

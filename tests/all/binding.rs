@@ -14,6 +14,7 @@ use pvdeck::model::kind::{self, Kind};
 use pvdeck::model::object::{Key, ObjectRef};
 use pvdeck::model::write::{Change, Reason, Write};
 use pvdeck::session::{EmbeddedOptions, Session};
+use pvdeck::ui::rebind;
 use serde_json::{Value, json};
 
 struct Open {
@@ -74,6 +75,27 @@ impl Open {
                 "resources": {"requests": {"storage": format!("{gib}Gi")}}},
         });
         self.create(kind::PERSISTENT_VOLUME_CLAIM, claim).await;
+    }
+
+    async fn change(&self, object: &ObjectRef, change: Change) {
+        let write = Write {
+            on_behalf_of: object.clone(),
+            object: object.clone(),
+            subresource: None,
+            change,
+            version: None,
+            reason: Reason::new("user", "a test"),
+        };
+        perform(&self.user, &write).await.expect("taken");
+    }
+
+    /// The phases of a claim and of volume pv-1.
+    fn phases(&self, claim: &Key) -> (&'static str, &'static str) {
+        self.session.mirror.read(|tables| {
+            let claim = tables.claims.get(claim).map_or("gone", |claim| claim.phase.name());
+            let volume = tables.volumes.get(&Key::cluster("pv-1"));
+            (claim, volume.map_or("gone", |volume| volume.phase.name()))
+        })
     }
 
     /// The names of the volumes that claims are bound to.
@@ -243,5 +265,57 @@ fn a_held_provisioning_is_withdrawn_when_its_claim_goes() {
         }
         assert_eq!(open.session.mirror.read(|tables| tables.volumes.len()), 0);
         assert!(gate.held().is_empty(), "{:?}", gate.held());
+    });
+}
+
+/// A claim whose volume was deleted and made again, as from a backup, with a
+/// reference to an earlier claim of that name.
+async fn lost_claim(open: &Open) -> Key {
+    open.volume("pv-1", 1).await;
+    open.claim("data", 1).await;
+    assert!(open.clock.settle(100).await);
+    let volume = ObjectRef::new(kind::PERSISTENT_VOLUME, Key::cluster("pv-1"));
+    open.change(&volume, Change::Delete(json!({}))).await;
+    open.change(&volume, Change::Merge(json!({"metadata": {"finalizers": null}}))).await;
+    assert!(open.clock.settle(100).await);
+    let again = json!({
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv-1"},
+        "spec": {"capacity": {"storage": "1Gi"}, "storageClassName": "manual",
+            "accessModes": ["ReadWriteOnce"], "nfs": {"server": "nfs.example", "path": "/"},
+            "claimRef": {"namespace": "default", "name": "data", "uid": "of-an-earlier-one"}},
+    });
+    open.create(kind::PERSISTENT_VOLUME, again).await;
+    assert!(open.clock.settle(1000).await);
+    Key::new("default", "data")
+}
+
+#[test]
+fn lost_claim_gets_its_volume_back_by_the_writes_of_a_rebind() {
+    run(async |open| {
+        let claim = lost_claim(&open).await;
+        assert_eq!(open.phases(&claim), ("Lost", "Released"));
+        let writes = open.session.mirror.read(|tables| {
+            let volume = tables.volumes.get(&Key::cluster("pv-1")).expect("the volume");
+            rebind::writes(tables.claims.get(&claim).expect("the claim"), volume)
+        });
+        for write in writes {
+            perform(&open.user, &write).await.expect("taken");
+        }
+        assert!(open.clock.settle(1000).await);
+        assert_eq!(open.phases(&claim), ("Bound", "Bound"));
+    });
+}
+
+/// Why a rebind writes the uid: by name alone the binder does not know a claim
+/// again that was bound before.
+#[test]
+fn lost_claim_stays_lost_when_its_volume_names_it_without_uid() {
+    run(async |open| {
+        let claim = lost_claim(&open).await;
+        let volume = ObjectRef::new(kind::PERSISTENT_VOLUME, Key::cluster("pv-1"));
+        let by_name = json!({"spec": {"claimRef": {"uid": null}}});
+        open.change(&volume, Change::Merge(by_name)).await;
+        assert!(open.clock.settle(1000).await);
+        assert_eq!(open.phases(&claim).0, "Lost");
     });
 }

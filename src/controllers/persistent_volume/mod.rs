@@ -30,7 +30,7 @@ pub mod latency;
 pub mod verdict;
 pub mod volume;
 
-mod annotations;
+pub mod annotations;
 mod bind;
 mod migration;
 mod operations;
