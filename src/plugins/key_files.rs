@@ -101,7 +101,11 @@ impl VolumePlugin for KeyFiles {
             name,
             source: Some(source),
             driver: None,
-            capabilities: Capabilities::of(&[Capability::Publish, Capability::Ownership]),
+            capabilities: Capabilities::of(&[
+                Capability::Publish,
+                Capability::Ownership,
+                Capability::Remount,
+            ]),
         }
     }
 

@@ -42,6 +42,9 @@ pub enum Capability {
     MountOptions,
     /// A pod's fsGroup is applied to its files.
     Ownership,
+    /// Is set up again whenever its pod is synced: what it shows may have
+    /// changed (upstream: `RequiresRemount`).
+    Remount,
 }
 
 /// A set of capabilities.

@@ -5,6 +5,23 @@
 //! `pkg/volume/util/operationexecutor`. What the agent needs of it is
 //! [`NodeVolumes`].
 
+pub mod actual;
+pub mod board;
+pub mod claim;
+pub mod desired;
+pub mod job;
+pub mod manager;
+pub mod map;
+pub mod mount;
+pub mod operations;
+pub mod pod;
+pub mod reads;
+pub mod reconcile;
+pub mod reconstruct;
+pub mod take_away;
+pub mod waiting;
+pub mod watched_host;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -104,3 +121,6 @@ pub enum NotMounted {
     #[error("{0}")]
     TimedOut(String),
 }
+
+#[cfg(test)]
+mod tests;

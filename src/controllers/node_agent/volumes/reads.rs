@@ -1,0 +1,135 @@
+//! What is read from the API for volumes: claims and volumes of a pod, contents
+//! that a plugin needs, the node's own status. Always live, one object at a
+//! time, when it is needed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::controllers::node_agent::volumes::claim;
+use crate::controllers::node_agent::volumes::desired::ReadVolume;
+use crate::controllers::node_agent::volumes::pod::{PodSource, PodVolume, WantedPod};
+use crate::controllers::server::Server;
+use crate::model::kind::{self, Kind};
+use crate::model::node::Node;
+use crate::model::object::{Key, ObjectRef};
+use crate::model::quantity::Quantity;
+use crate::model::row::Row;
+use crate::model::volume_source::VolumeSpec;
+use crate::plugins::plugin::{Need, Plugins, VolumePlugin, unique_volume_name};
+
+/// An object that is there; the error is what a client of the API would print.
+async fn read(server: &dyn Server, kind: &'static Kind, key: Key) -> Result<Value, String> {
+    let object = ObjectRef::new(kind, key);
+    match server.get(&object).await {
+        Ok(Some(value)) => Ok(value),
+        Ok(None) => Err(format!("{} \"{}\" not found", kind.qualified_plural(), object.key.name)),
+        Err(error) => Err(error.message),
+    }
+}
+
+/// What was read of each used volume of a pod, by outer name.
+pub type PodRead = Vec<(Arc<str>, Result<ReadVolume, String>)>;
+
+/// Reads the claims and volumes of a pod.
+pub async fn read_pod(server: &dyn Server, plugins: &Plugins, pod: &WantedPod) -> PodRead {
+    let mut volumes = Vec::with_capacity(pod.volumes.len());
+    for used in &pod.volumes {
+        volumes.push((used.name.clone(), read_volume(server, plugins, pod, used).await));
+    }
+    volumes
+}
+
+async fn read_volume(
+    server: &dyn Server,
+    plugins: &Plugins,
+    pod: &WantedPod,
+    used: &PodVolume,
+) -> Result<ReadVolume, String> {
+    let (name, read_only, owned) = match &used.source {
+        PodSource::Inline(spec) => {
+            claim::why_not_used_so(used, spec).map_or(Ok(()), Err)?;
+            return found(plugins, pod, used, (**spec).clone(), None, None);
+        }
+        PodSource::Claim { name, read_only, owned } => (name, *read_only, *owned),
+    };
+    let key = Key::new(pod.key.namespace.clone(), name.clone());
+    let claim = read(server, kind::PERSISTENT_VOLUME_CLAIM, key.clone()).await;
+    let claim = claim.map_err(|error| claim::unreadable_claim(&key, &error))?;
+    let volume = claim::volume_of(pod, &key, &claim, owned)?;
+    let object = read(server, kind::PERSISTENT_VOLUME, Key::cluster(volume)).await;
+    let object = object.map_err(|error| claim::unreadable_volume(&key, volume, &error))?;
+    let spec = claim::spec_of(&key, &claim, &object, used, read_only)?;
+    let metadata = &object["metadata"];
+    let uid = metadata["uid"].as_str().unwrap_or_default().into();
+    let version = metadata["resourceVersion"].as_str().and_then(|version| version.parse().ok());
+    found(plugins, pod, used, spec, Some(key), Some((uid, version.unwrap_or_default())))
+}
+
+fn found(
+    plugins: &Plugins,
+    pod: &WantedPod,
+    used: &PodVolume,
+    spec: VolumeSpec,
+    claim: Option<Key>,
+    volume: Option<(Arc<str>, u64)>,
+) -> Result<ReadVolume, String> {
+    let no_plugin = |error: &dyn std::fmt::Display| {
+        format!("failed to get Plugin from volumeSpec for volume \"{}\" err={error}", spec.name)
+    };
+    let plugin = plugins.of(&spec.source).map_err(|error| no_plugin(&error))?;
+    let unique = unique_volume_name(&**plugin, &spec, &pod.uid).map_err(|error| {
+        format!(
+            "failed to GetUniqueVolumeNameFromSpec for volumeSpec \"{}\" using volume plugin \
+             \"{}\" err={error}",
+            spec.name,
+            plugin.facts().name
+        )
+    })?;
+    Ok(ReadVolume {
+        outer: used.name.clone(),
+        unique: unique.into(),
+        facts: plugin.facts(),
+        spec,
+        claim,
+        volume,
+    })
+}
+
+/// What a plugin needs of the API before it sets a volume up. What is missing
+/// is left out: the plugin says whether that is fine.
+pub async fn read_needs(
+    server: &dyn Server,
+    plugin: &dyn VolumePlugin,
+    spec: &VolumeSpec,
+    namespace: &Arc<str>,
+) -> Result<BTreeMap<Need, Value>, String> {
+    let mut provided = BTreeMap::new();
+    for need in plugin.needs(spec) {
+        let (kind, name) = match &need {
+            Need::ConfigMap { name, .. } => (kind::CONFIG_MAP, name),
+            Need::Secret { name, .. } => (kind::SECRET, name),
+        };
+        let object = ObjectRef::new(kind, Key::new(namespace.clone(), name.clone()));
+        match server.get(&object).await {
+            Ok(Some(value)) => drop(provided.insert(need, value)),
+            Ok(None) => {}
+            Err(error) => return Err(error.message),
+        }
+    }
+    Ok(provided)
+}
+
+/// The node as the API server has it now.
+pub async fn read_node(server: &dyn Server, node: &Arc<str>) -> Result<Node, String> {
+    let value = read(server, kind::NODE, Key::cluster(node.clone())).await?;
+    Node::from_object(&value).map_err(|error| error.to_string())
+}
+
+/// The memory that pods may have on the node, in bytes.
+pub async fn allocatable_memory(server: &dyn Server, node: &Arc<str>) -> Option<u64> {
+    let value = read(server, kind::NODE, Key::cluster(node.clone())).await.ok()?;
+    let memory = value["status"]["allocatable"]["memory"].as_str()?;
+    u64::try_from(Quantity::parse(memory).ok()?.units()).ok()
+}

@@ -1,0 +1,154 @@
+//! What a node has after its agent was started again: found in the pods'
+//! directories, entered into the actual state as uncertain.
+//!
+//! Upstream: `reconstruct.go` and `reconstruct_common.go` of the kubelet's
+//! reconciler, section by section; nothing is mounted or unmounted here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::controllers::node_agent::volumes::actual::{
+    Actual, ActualMount, ActualVolume, Attachability, DeviceState, MountState,
+};
+use crate::controllers::node_agent::volumes::job::only_uid;
+use crate::plugins::PluginError;
+use crate::plugins::host::files::FileEntry;
+use crate::plugins::host::{FileKind, Files, Host, HostError, OnBehalf};
+use crate::plugins::layout;
+use crate::plugins::plugin::{
+    Capability, FoundVolume, NodeVolume, Plugins, VolumePlugin, unique_volume_name,
+};
+use crate::plugins::steps;
+
+/// A volume's directory, or link, below a pod's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundPath {
+    pub path: String,
+    /// The plugin's name, unescaped.
+    pub plugin: String,
+    pub volume: FoundVolume,
+}
+
+/// All volumes of all pods that have left something on the host.
+pub async fn scan(host: &dyn Host) -> Result<Vec<FoundPath>, HostError> {
+    let mut found = Vec::new();
+    for pod in directories(host, &host.layout().pods()).await? {
+        let uid: Arc<str> = pod.name.into();
+        let layout = host.layout();
+        for (top, is_block) in [(layout.pod_volumes(&uid), false), (layout.pod_devices(&uid), true)]
+        {
+            for plugin in directories(host, &top).await? {
+                let below = format!("{top}/{}", plugin.name);
+                for volume in entries(host, &below).await? {
+                    found.push(FoundPath {
+                        path: format!("{below}/{}", volume.name),
+                        plugin: layout::unescaped(&plugin.name),
+                        volume: FoundVolume {
+                            pod_uid: uid.clone(),
+                            name: volume.name.into(),
+                            is_block,
+                        },
+                    });
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What is in a directory; nothing if it is not there.
+async fn entries(host: &dyn Host, path: &str) -> Result<Vec<FileEntry>, HostError> {
+    match Files(host).list(path).await {
+        Err(error) if error.is_not_found() => Ok(Vec::new()),
+        listed => listed,
+    }
+}
+
+async fn directories(host: &dyn Host, path: &str) -> Result<Vec<FileEntry>, HostError> {
+    let mut entries = entries(host, path).await?;
+    entries.retain(|entry| entry.facts.kind == FileKind::Directory);
+    Ok(entries)
+}
+
+/// Enters what was found; gives back what could not be made out.
+pub async fn enter(
+    host: &Arc<dyn Host>,
+    plugins: &Plugins,
+    found: Vec<FoundPath>,
+) -> (Actual, Vec<FoundPath>) {
+    let (mut actual, mut failed) = (Actual::default(), Vec::new());
+    for path in found {
+        let entered = match plugins.by_name(&path.plugin) {
+            Some(plugin) => enter_one(host, &**plugin, &path.volume, &mut actual).await,
+            None => Err(PluginError::NoPluginMatched),
+        };
+        if let Err(error) = entered {
+            let node = host.node();
+            tracing::warn!(%node, path = path.path, %error, "a volume found cannot be made out");
+            failed.push(path);
+        }
+    }
+    (actual, failed)
+}
+
+async fn enter_one(
+    host: &Arc<dyn Host>,
+    plugin: &dyn VolumePlugin,
+    found: &FoundVolume,
+    actual: &mut Actual,
+) -> Result<(), PluginError> {
+    let (facts, spec) = (plugin.facts(), plugin.reconstruct(host, found).await?);
+    let unique: Arc<str> = unique_volume_name(plugin, &spec, &found.pod_uid)?.into();
+    let volume = NodeVolume {
+        host: host.clone(),
+        spec: spec.clone(),
+        unique_name: unique.clone(),
+        device_path: String::new(),
+        pod: Some(only_uid(&found.pod_uid)),
+        provided: BTreeMap::new(),
+    };
+    let has_device = found.is_block || facts.can(Capability::Stage);
+    let device_mount_path = if found.is_block {
+        plugin.block_paths(&volume).map(|paths| paths.global_map)
+    } else {
+        // What the path depends on may be gone.
+        plugin.device_mount_path(&volume).await.unwrap_or_default()
+    };
+    let own = actual.volumes.entry(unique).or_insert_with(|| ActualVolume {
+        spec: spec.clone(),
+        plugin: facts.name,
+        attachable: Attachability::Uncertain,
+        device: if has_device { DeviceState::Uncertain } else { DeviceState::NotMounted },
+        device_path: String::new(),
+        device_mount_path: device_mount_path.unwrap_or_default(),
+        pods: BTreeMap::new(),
+        is_reconstructed: true,
+    });
+    let mount = ActualMount {
+        state: MountState::Uncertain,
+        remount: false,
+        spec,
+        published: None,
+        is_block: found.is_block,
+        is_reconstructed: true,
+    };
+    own.pods.insert(found.pod_uid.clone(), mount);
+    Ok(())
+}
+
+/// Takes away, by force, what could not be made out: unmounts what lies there,
+/// then removes the directory if it is empty, or the link. Never recursive.
+pub async fn clean(host: &dyn Host, found: &FoundPath) -> Result<(), PluginError> {
+    let on_behalf = OnBehalf::pod(
+        format!("{}/{}", found.plugin, found.volume.name),
+        found.volume.pod_uid.clone(),
+    );
+    if found.volume.is_block {
+        return Ok(Files(host).remove_file(&found.path).await?);
+    }
+    let table = host.mounts().await?;
+    for mount in table.below(&found.path).into_iter().rev() {
+        steps::unmount(host, &on_behalf, &mount.target, false).await?;
+    }
+    Ok(Files(host).remove_directory(&found.path).await?)
+}

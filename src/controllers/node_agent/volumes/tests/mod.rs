@@ -1,0 +1,4 @@
+//! The volume manager on simulated machines.
+
+mod node;
+mod steps;
