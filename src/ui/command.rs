@@ -21,6 +21,8 @@ pub enum Act {
     Right,
     Open,
     Board,
+    Files,
+    CreateFile,
     Output,
     Back,
     BackOrQuit,
@@ -72,6 +74,8 @@ pub enum Scope {
     Openable,
     /// Where a volume of a node is under the cursor, or the layer is about one.
     Board,
+    /// Where the files of a volume are listed.
+    Files,
     /// Where a step gate is: embedded clusters.
     Stepping,
 }
@@ -130,6 +134,10 @@ macro_rules! commands {
 const CLAIM: Scope = Scope::Kinds(&[kind::PERSISTENT_VOLUME_CLAIM]);
 const STORAGE: Scope = Scope::Kinds(&[kind::PERSISTENT_VOLUME_CLAIM, kind::PERSISTENT_VOLUME]);
 
+/// What has files, or leads to a pod that mounts them.
+const MOUNTED: Scope =
+    Scope::Kinds(&[kind::PERSISTENT_VOLUME_CLAIM, kind::PERSISTENT_VOLUME, kind::POD]);
+
 /// All commands; the bottom bar takes them in this order.
 pub const ALL: &[Command] = commands! {
     Act::Next, ["next"], "[N]", ["n"], "next", Stepping, Scope::Stepping, "let the next held write pass (or N)";
@@ -139,12 +147,14 @@ pub const ALL: &[Command] = commands! {
     Act::Step, ["step", "steps"], "", [], "", Stepping, Scope::Stepping, "the held writes, one at a time";
     Act::Open, ["open"], "", ["enter"], "open", Objects, Scope::Openable, "open: a claim's journey, an object's description";
     Act::Board, ["board"], "[NODE]", [], "", Objects, Scope::Everywhere, "the volumes of a node: what it should have beside what it has";
+    Act::CreateFile, ["file"], "NAME TEXT", ["a"], "new file", Objects, Scope::Files, "a small new file in the volume that is listed";
     Act::Output, ["output"], "", ["o"], "output", Objects, Scope::Board, "what the commands run for a volume of a node printed";
     Act::Why, ["why"], "", ["w"], "why", Objects, CLAIM, "why it is as it is: every volume and what speaks against it";
     Act::Edit, ["edit"], "", ["e"], "edit", Objects, Scope::Object, "edit the YAML; checked by the server, shown as a diff";
     Act::Rebind, ["rebind"], "", ["b"], "rebind", Objects, STORAGE, "give a released volume to a claim, or a claim a volume";
     Act::Delete, ["delete"], "", ["ctrl-d"], "delete", Objects, Scope::Object, "delete, after showing what depends on it";
     Act::Describe, ["describe"], "", ["d"], "describe", Objects, Scope::Object, "what is known about it, and its events";
+    Act::Files, ["files"], "", ["f"], "files", Objects, MOUNTED, "the files in it, where a pod has it mounted";
     Act::Yaml, ["yaml"], "", ["y"], "yaml", Objects, Scope::Object, "the object as YAML";
     Act::UsedBy, ["used"], "", ["u"], "", Objects, Scope::Object, "who uses it";
     Act::Relations, ["relations"], "", ["x"], "", Objects, Scope::Object, "what it stands on and what stands on it";
@@ -166,6 +176,9 @@ pub const ALL: &[Command] = commands! {
     Act::Show(TableId::Attachments), ["va", "attachments", "volumeattachments", "volumeattachment"], "", [], "", Views, Scope::Everywhere, "which volume is attached where";
     Act::Show(TableId::Drivers), ["csidriver", "drivers", "csidrivers"], "", [], "", Views, Scope::Everywhere, "CSI drivers and on how many nodes they are";
     Act::Show(TableId::StatefulSets), ["sts", "statefulsets", "statefulset"], "", [], "", Views, Scope::Everywhere, "stateful sets and the claims they make";
+    Act::Show(TableId::Deployments), ["deploy", "deployments", "deployment"], "", [], "", Views, Scope::Everywhere, "deployments and how far their rollout is";
+    Act::Show(TableId::Workloads), ["workloads", "wl"], "", [], "", Views, Scope::Everywhere, "stateful sets and deployments; Enter: down to pods, claims, volumes, nodes";
+    Act::Show(TableId::Plugins), ["plugins", "kinds"], "", [], "", Views, Scope::Everywhere, "every kind of volume, what it can do, and what 1.36 does with it";
     Act::Show(TableId::Events), ["ev", "events", "event"], "", [], "", Views, Scope::Everywhere, "events, also those the server forgot";
     Act::Show(TableId::Timeline), ["timeline", "journal"], "", [], "", Views, Scope::Everywhere, "every write of this program: who, what, when, why";
     Act::Show(TableId::Controllers), ["controllers", "ctl"], "", [], "", Views, Scope::Everywhere, "the hosted controllers";
@@ -224,6 +237,8 @@ pub fn why_not(command: &Command, state: &State, data: &Data) -> Result<(), Refu
         Scope::Openable => return Err(Refusal::NotHere),
         Scope::Board if state.board_volume().is_some() => {}
         Scope::Board => return Err(Refusal::NotHere),
+        Scope::Files if state.top().files.as_ref().is_some_and(|at| !at.volume.is_empty()) => {}
+        Scope::Files => return Err(Refusal::NotHere),
         Scope::Object if target.is_some() => {}
         Scope::Kinds(kinds)
             if target.as_ref().is_some_and(|target| kinds.contains(&target.kind)) => {}
@@ -235,6 +250,10 @@ pub fn why_not(command: &Command, state: &State, data: &Data) -> Result<(), Refu
         (Act::Edit | Act::Delete | Act::Rebind, Some(target)) => {
             why_not_write(command.act, &target, data)
         }
+        (Act::Files, _) if data.session.live => Err(Refusal::Because(
+            "the files are on that cluster's own nodes; kubectl exec reaches them".into(),
+        )),
+        (Act::CreateFile, _) => why_not_writable(data),
         (Act::Write, _) => match data.session.access {
             Access::Locked => Err(Refusal::Because(
                 "started with --read-only, which cannot be lifted from inside".into(),
@@ -246,16 +265,19 @@ pub fn why_not(command: &Command, state: &State, data: &Data) -> Result<(), Refu
     }
 }
 
-fn why_not_write(act: Act, target: &Target, data: &Data) -> Result<(), Refusal> {
+/// Whether the context takes writes at all.
+fn why_not_writable(data: &Data) -> Result<(), Refusal> {
     match data.session.access {
-        Access::Writable => {}
+        Access::Writable => Ok(()),
         Access::ReadOnly => {
-            return Err(Refusal::Because("this context is read-only; :write lifts that".into()));
+            Err(Refusal::Because("this context is read-only; :write lifts that".into()))
         }
-        Access::Locked => {
-            return Err(Refusal::Because("this context is read-only (--read-only)".into()));
-        }
+        Access::Locked => Err(Refusal::Because("this context is read-only (--read-only)".into())),
     }
+}
+
+fn why_not_write(act: Act, target: &Target, data: &Data) -> Result<(), Refusal> {
+    why_not_writable(data)?;
     if act == Act::Rebind && target.kind == kind::PERSISTENT_VOLUME {
         let phase = data
             .mirror

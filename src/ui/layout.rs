@@ -15,15 +15,18 @@ pub const HEIGHT_MIN: u16 = 15;
 pub fn head_lines(table: TableId) -> u16 {
     match table {
         TableId::Board => 1,
+        TableId::Files => 2,
         _ => 0,
     }
 }
 
 /// Lines of the strip below a table, its rule included. A board's says which
-/// commands were run, so it gets a third of the screen.
+/// commands were run, so it gets a third of the screen; a kind of volume is
+/// told in some sentences.
 fn strip_lines(table: TableId, height: u16) -> u16 {
     match table {
         TableId::Board => (height / 3 + 1).clamp(3, 24),
+        TableId::Plugins => 5,
         _ => 3,
     }
 }

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
+use crate::model::object::Key;
 use crate::model::write::Write;
+use crate::ui::lists::files::FileRow;
 use crate::ui::state::TableId;
 use crate::ui::target::Target;
 use crate::ui::terminal::input::Input;
@@ -42,6 +44,10 @@ pub enum Answer {
     /// What it would become.
     WouldBe(Box<Value>),
     Written,
+    /// The entries of a directory, or a pod's mounted volumes.
+    Files(Vec<FileRow>),
+    /// What is in a file.
+    Content(Vec<u8>),
     /// Someone else changed it meanwhile: what it is now, if it still is.
     Conflict {
         message: String,
@@ -73,6 +79,10 @@ pub enum Effect {
         ask: u64,
         write: Box<Write>,
     },
+    Files {
+        ask: u64,
+        order: FilesOrder,
+    },
     Gate(GateOrder),
     /// Lift read-only, or put it back.
     SetWritable(bool),
@@ -83,6 +93,32 @@ pub enum Effect {
     Save {
         path: String,
         text: String,
+    },
+}
+
+/// What is asked of the files in a pod's mounted volumes. Volumes are named as
+/// in the pod, paths are within the volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FilesOrder {
+    /// Which volumes are mounted.
+    Volumes {
+        pod: Key,
+    },
+    List {
+        pod: Key,
+        volume: String,
+        path: String,
+    },
+    Read {
+        pod: Key,
+        volume: String,
+        path: String,
+    },
+    Create {
+        pod: Key,
+        volume: String,
+        path: String,
+        content: String,
     },
 }
 

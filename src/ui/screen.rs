@@ -53,8 +53,10 @@ pub fn draw_into(state: &State, data: &Data, area: Rect, buffer: &mut Buffer) {
 /// What some tables say above themselves.
 fn head(buffer: &mut Buffer, area: Rect, state: &State, data: &Data, table: TableId) {
     let mut page = Page::new(&data.look, usize::from(area.width));
-    if let (TableId::Board, Some(node)) = (table, &state.top().about) {
-        views::board::head(&mut page, node, data);
+    match (table, &state.top().about) {
+        (TableId::Board, Some(node)) => views::board::head(&mut page, node, data),
+        (TableId::Files, Some(pod)) => views::files::head(&mut page, pod, state.top(), data),
+        _ => {}
     }
     for (line, y) in page.into_lines().iter().zip(area.y..area.y + area.height) {
         buffer.set_line(area.x, y, line, area.width);

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::ui::dialog::Dialog;
 use crate::ui::editor::Editor;
 use crate::ui::lists::board::Aspect;
+use crate::ui::lists::files::FilesAt;
 use crate::ui::target::Target;
 use crate::ui::theme::Role;
 
@@ -51,6 +52,8 @@ pub struct Layer {
     pub about: Option<Target>,
     /// Which side of a board is shown.
     pub aspect: Aspect,
+    /// Where one is, in a list of files.
+    pub files: Option<FilesAt>,
 }
 
 /// What a layer shows.
@@ -77,6 +80,12 @@ pub enum View {
         node: Target,
         volume: String,
     },
+    /// One file in a mounted volume of a pod.
+    File {
+        pod: Target,
+        volume: String,
+        path: String,
+    },
     Editor(Box<Editor>),
 }
 
@@ -94,6 +103,15 @@ pub enum TableId {
     Attachments,
     Drivers,
     StatefulSets,
+    Deployments,
+    /// StatefulSets and Deployments.
+    Workloads,
+    /// One workload down to its volumes.
+    Tree,
+    /// The kinds of volumes.
+    Plugins,
+    /// The files in a mounted volume of a pod.
+    Files,
     Events,
     Timeline,
     Controllers,
@@ -115,6 +133,11 @@ impl TableId {
             Self::Attachments => "attachments",
             Self::Drivers => "drivers",
             Self::StatefulSets => "stateful sets",
+            Self::Deployments => "deployments",
+            Self::Workloads => "workloads",
+            Self::Tree => "tree",
+            Self::Plugins => "kinds of volumes",
+            Self::Files => "files",
             Self::Events => "events",
             Self::Timeline => "timeline",
             Self::Controllers => "controllers",
@@ -307,6 +330,7 @@ impl Layer {
             fetched: Fetched::Nothing,
             about: None,
             aspect: Aspect::default(),
+            files: None,
         }
     }
 
@@ -322,6 +346,7 @@ impl Layer {
             View::Table(_)
             | View::Help
             | View::Step
+            | View::File { .. }
             | View::BoardVolume { .. }
             | View::Output { .. } => None,
         }

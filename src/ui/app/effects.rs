@@ -15,7 +15,7 @@ use crate::ui::app::facts::Links;
 use crate::ui::app::shell::{Answered, Outcome, Shell};
 use crate::ui::app::{Ending, Opened, UiError, facts};
 use crate::ui::data::{Data, SessionFacts};
-use crate::ui::message::{Answer, Effect, GateOrder, Message};
+use crate::ui::message::{Answer, Effect, FilesOrder, GateOrder, Message};
 use crate::ui::theme::Theme;
 use crate::ui::update::settle_anew;
 
@@ -36,6 +36,7 @@ impl Shell {
             Effect::Read { ask, target } => self.read(ask, target.object()),
             Effect::DryRun { ask, write } => self.write(ask, *write, true),
             Effect::Perform { ask, write } => self.write(ask, *write, false),
+            Effect::Files { ask, order } => self.files(ask, order),
             Effect::Gate(order) => return self.order(order),
             Effect::SetWritable(writable) => return self.set_writable(writable),
             Effect::OpenContext(name) => self.open(name),
@@ -87,6 +88,12 @@ impl Shell {
             };
             answer(Outcome::Answer(ask, answered));
         });
+    }
+
+    /// Files are seen by the agents of the nodes that they are on.
+    fn files(&mut self, ask: u64, _: FilesOrder) {
+        let what = "no agent of a node runs here, and only agents see files".to_owned();
+        self.answer()(Outcome::Answer(ask, Answer::Failed(what)));
     }
 
     fn order(&mut self, order: GateOrder) -> Result<(), UiError> {

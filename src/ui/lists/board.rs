@@ -51,7 +51,7 @@ impl Aspect {
 
 const BOTH: &[Column] = &[
     column("NAME", 'N', 13, 0).growing(3).unsorted(),
-    column("KIND", 'K', 8, 2).unsorted(),
+    column("KIND", 'K', 10, 2).unsorted(),
     column("DESIRED BY", 'D', 14, 0).growing(4).unsorted(),
     column("ACTUAL", 'T', 9, 0).unsorted(),
     column("STAGE", 'S', 9, 0).unsorted(),

@@ -19,12 +19,17 @@ pub mod attachments;
 pub mod board;
 pub mod claims;
 pub mod classes;
+pub mod deployments;
 pub mod drivers;
 pub mod events;
+pub mod files;
 pub mod nodes;
+pub mod plugins;
 pub mod pods;
 pub mod stateful_sets;
+pub mod tree;
 pub mod volumes;
+pub mod workloads;
 
 use std::borrow::Cow;
 

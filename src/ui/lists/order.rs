@@ -196,7 +196,8 @@ impl<R: Listing> Order<R> {
         by_rank.then_with(|| entry.key.cmp(key))
     }
 
-    fn held<'a>(&self, context: Context<'a>, at: usize) -> Option<&'a Arc<R>> {
+    /// The row at a place.
+    pub fn held<'a>(&self, context: Context<'a>, at: usize) -> Option<&'a Arc<R>> {
         R::table(context.tables).get(&self.sorted.get(at)?.key)
     }
 }

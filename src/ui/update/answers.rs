@@ -5,7 +5,7 @@ use crate::ui::data::Data;
 use crate::ui::dialog::Dialog;
 use crate::ui::message::{Answer, Effect};
 use crate::ui::state::{Fetched, State, View};
-use crate::ui::update::{dialogs, editing};
+use crate::ui::update::{dialogs, editing, files};
 use crate::ui::yaml;
 
 pub fn take(state: &mut State, data: &Data, ask: u64, answer: Answer) -> Vec<Effect> {
@@ -16,14 +16,25 @@ pub fn take(state: &mut State, data: &Data, ask: u64, answer: Answer) -> Vec<Eff
         };
     }
     for at in 0..state.layers.len() {
+        if files::created(state, at, ask, &answer) {
+            return Vec::new();
+        }
         let layer = &mut state.layers[at];
+        if layer.fetched == Fetched::Asked(ask) && !matches!(layer.view, View::Yaml(_)) {
+            layer.fetched = files::fetched(layer, answer);
+            return state.table().map(Effect::Relens).into_iter().collect();
+        }
         if layer.fetched == Fetched::Asked(ask) {
             layer.fetched = match answer {
                 Answer::Object(object) => {
                     Fetched::Lines(yaml::to_text(&object).lines().map(str::to_owned).collect())
                 }
                 Answer::Failed(what) => Fetched::Failed(what),
-                Answer::WouldBe(_) | Answer::Written | Answer::Conflict { .. } => {
+                Answer::WouldBe(_)
+                | Answer::Written
+                | Answer::Files(_)
+                | Answer::Content(_)
+                | Answer::Conflict { .. } => {
                     Fetched::Failed("the answer was to another question".into())
                 }
             };

@@ -9,9 +9,9 @@ use crate::ui::data::{Access, Data};
 use crate::ui::dialog::{Asked, Dialog};
 use crate::ui::lists::Column;
 use crate::ui::message::{Effect, GateOrder};
-use crate::ui::state::{Layer, PromptKind, State, TableId, View};
+use crate::ui::state::{Fetched, Layer, PromptKind, State, TableId, View};
 use crate::ui::target::Target;
-use crate::ui::update::{dialogs, editing, moving, prompts};
+use crate::ui::update::{dialogs, editing, files, moving, prompts};
 use crate::ui::views;
 
 /// A key where no dialog, prompt or editor takes it.
@@ -77,6 +77,9 @@ fn act(state: &mut State, data: &Data, act: Act, argument: &str) -> Vec<Effect> 
         Act::Left | Act::Right => moving::go(state, data, act),
         Act::Open => return open(state, data),
         Act::Board => return open_board(state, data, argument),
+        Act::Files => return files::open(state, data),
+        Act::CreateFile if argument.is_empty() => prompts::open_with(state, "file "),
+        Act::CreateFile => return files::create(state, argument),
         Act::Output => open_output(state),
         Act::Back => return back(state),
         Act::BackOrQuit => return back_or_quit(state),
@@ -110,6 +113,7 @@ fn act(state: &mut State, data: &Data, act: Act, argument: &str) -> Vec<Effect> 
         Act::Suspend => return vec![Effect::Suspend],
         Act::Redraw => return vec![Effect::Redraw],
         Act::Relist => {
+            state.top_mut().fetched = Fetched::Nothing;
             state.say("listing again");
             return vec![Effect::Relist];
         }
@@ -138,6 +142,7 @@ fn open(state: &mut State, data: &Data) -> Vec<Effect> {
             state.close();
             return narrow(state, Some(name));
         }
+        (Some(TableId::Files), _) => return files::enter(state),
         (Some(TableId::Controllers), _) => return show(state, TableId::Timeline),
         _ => {}
     }
@@ -155,7 +160,11 @@ fn open(state: &mut State, data: &Data) -> Vec<Effect> {
         return open_board_of_journey(state, data);
     }
     let Some(target) = data.target(state) else { return Vec::new() };
-    if target.kind == kind::NODE && state.table() == Some(TableId::Nodes) {
+    if state.table() == Some(TableId::Workloads) {
+        state.open_about(TableId::Tree, target);
+        return vec![Effect::Relens(TableId::Tree)];
+    }
+    if target.kind == kind::NODE && matches!(state.table(), Some(TableId::Nodes | TableId::Tree)) {
         return open_board(state, data, "");
     }
     let view = match target.kind {
@@ -239,7 +248,9 @@ fn next_page(state: &mut State) -> Vec<Effect> {
         View::Yaml(target) => View::Describe(target),
         View::BoardVolume { node, volume } => View::Output { node, volume },
         View::Output { node, volume } => View::BoardVolume { node, volume },
-        View::Table(_) | View::Help | View::Step | View::Editor(_) => return Vec::new(),
+        View::Table(_) | View::Help | View::Step | View::File { .. } | View::Editor(_) => {
+            return Vec::new();
+        }
     };
     *state.top_mut() = Layer::new(next);
     Vec::new()

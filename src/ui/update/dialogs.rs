@@ -153,7 +153,11 @@ pub fn deleted(state: &mut State, ask: u64, answer: Answer) -> Vec<Effect> {
             delete.progress = Progress::Failed(message);
             return Vec::new();
         }
-        Answer::Written | Answer::Object(_) | Answer::WouldBe(_) => {}
+        Answer::Written
+        | Answer::Object(_)
+        | Answer::WouldBe(_)
+        | Answer::Files(_)
+        | Answer::Content(_) => {}
     }
     asks.retain(|waiting| *waiting != ask);
     if asks.is_empty() {
@@ -268,7 +272,11 @@ pub fn rebound(state: &mut State, data: &Data, answer: Answer) -> Vec<Effect> {
             });
             return Vec::new();
         }
-        Answer::Written | Answer::Object(_) | Answer::WouldBe(_) => {}
+        Answer::Written
+        | Answer::Object(_)
+        | Answer::WouldBe(_)
+        | Answer::Files(_)
+        | Answer::Content(_) => {}
     }
     let Some(chosen) = &rebind.chosen else { return Vec::new() };
     let text = format!("gave {} to {}", rebind.from.title(), chosen.title());

@@ -136,6 +136,8 @@ pub fn answered(state: &mut State, at: usize, answer: Answer) -> Vec<Effect> {
             return state.table().map(Effect::Relens).into_iter().collect();
         }
         Answer::Conflict { now: Some(now), .. } => editor.conflict(&now, now_ms),
+        // To a question that no editor asks.
+        Answer::Files(_) | Answer::Content(_) => {}
         Answer::Conflict { message, now: None } | Answer::Failed(message) => {
             if matches!(editor.stage, Stage::Loading(_)) {
                 editor.stage = Stage::Failed(message);

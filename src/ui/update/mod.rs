@@ -7,6 +7,7 @@ mod answers;
 mod commands;
 mod dialogs;
 mod editing;
+mod files;
 mod moving;
 mod prompts;
 
@@ -87,6 +88,11 @@ fn take_key(state: &mut State, data: &Data, key: KeyEvent) -> Vec<Effect> {
 
 /// Asks for what the seen layer shows and does not have.
 fn fetch(state: &mut State, effects: &mut Vec<Effect>) {
+    if let Some(order) = files::order(state.top()) {
+        let ask = state.ask();
+        state.top_mut().fetched = Fetched::Asked(ask);
+        effects.push(Effect::Files { ask, order });
+    }
     let View::Yaml(target) = &state.top().view else { return };
     if state.top().fetched == Fetched::Nothing {
         let target = target.clone();

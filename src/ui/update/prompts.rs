@@ -23,6 +23,14 @@ pub fn open(state: &mut State, kind: PromptKind) {
     state.prompt = Some(Prompt { kind, text, before, recalled: None });
 }
 
+/// Opens the command line with the beginning of a command.
+pub fn open_with(state: &mut State, text: &str) {
+    open(state, PromptKind::Command);
+    if let Some(prompt) = &mut state.prompt {
+        prompt.text = text.to_owned();
+    }
+}
+
 /// Pasted text goes where text is typed, and nowhere else.
 pub fn paste(state: &mut State, text: &str) -> Vec<Effect> {
     if state.dialog.is_some() {

@@ -55,6 +55,15 @@ pub fn write(page: &mut Page<'_>, target: &Target, data: &Data) {
             page.fact("ready", &format!("{} of {}", set.ready_replicas, set.replicas));
             page.fact("claims", &set.claim_templates.join(" "));
             common(page, &set.meta, context);
+        } else if let Some(row) = tables.deployments.by_uid(uid) {
+            page.fact("ready", &format!("{} of {}", row.ready_replicas, row.replicas));
+            page.fact("updated", &row.updated_replicas.to_string());
+            page.fact("rollout", if row.progress.is_empty() { "(none)" } else { &row.progress });
+            common(page, &row.meta, context);
+        } else if let Some(set) = tables.replica_sets.by_uid(uid) {
+            page.fact("ready", &format!("{} of {}", set.status.ready, set.replicas));
+            page.fact("failure", set.failure.as_deref().unwrap_or("(none)"));
+            common(page, &set.meta, context);
         } else if let Some(event) = tables.events.by_uid(uid) {
             of_event(page, event, context);
             return;

@@ -5,6 +5,7 @@ pub mod board;
 pub mod describe;
 pub mod dialogs;
 pub mod editor;
+pub mod files;
 pub mod help;
 pub mod journey;
 pub mod page;
@@ -33,7 +34,7 @@ pub fn document(state: &State, data: &Data) -> Vec<Line<'static>> {
         View::Relations(target) => related::write(&mut page, target, data),
         View::BoardVolume { node, volume } => board::write(&mut page, node, volume, data),
         View::Output { node, volume } => board::output(&mut page, node, volume, data),
-        View::Yaml(_) => match &state.top().fetched {
+        View::Yaml(_) | View::File { .. } => match &state.top().fetched {
             Fetched::Nothing | Fetched::Asked(_) => page.say(Role::Dim, "reading ..."),
             Fetched::Failed(what) => page.say(Role::Error, what),
             Fetched::Lines(lines) => lines.iter().for_each(|line| page.raw(Role::Text, line)),

@@ -1,6 +1,6 @@
 //! What is said of the row under the cursor, below its table.
 
-use crate::ui::lists::{Cell, Context, Listed, volumes};
+use crate::ui::lists::{Cell, Context, Listed, plugins, volumes};
 use crate::ui::state::TableId;
 use crate::ui::target::Target;
 
@@ -46,6 +46,9 @@ pub fn of_row(
             Some((last, first)) => format!("{}: {}", joined(first), last.text),
             None => String::new(),
         },
+        TableId::Plugins => {
+            listed.id_at(at).map(|field| plugins::words(&field)).unwrap_or_default()
+        }
         TableId::Contexts => "Enter opens this cluster".into(),
         TableId::Namespaces => "Enter narrows all lists to this namespace; 0 shows all".into(),
         _ => joined(&cells),

@@ -195,6 +195,9 @@ fn strip_text(state: &State, data: &Data, table: TableId) -> (Role, String) {
         )
         | None => {}
     }
+    if let Some(error) = state.top().files.as_ref().and_then(|at| at.error.clone()) {
+        return (Role::Error, error);
+    }
     if list.lost {
         return (Role::Fault, "what was under the cursor is gone; move to choose another".into());
     }
@@ -221,6 +224,7 @@ fn nothing_text(state: &State, data: &Data, table: TableId) -> String {
         TableId::Overview => {
             "Nothing needs you. :pvc claims  :pv volumes  :sc classes  ? help".into()
         }
+        TableId::Files => "nothing is mounted here, or nothing is in it".into(),
         TableId::Board => "no pod here has a volume, and none is attached".into(),
         _ if state.namespace.is_some() => "nothing in this namespace; 0 shows all".into(),
         _ => "nothing here".into(),

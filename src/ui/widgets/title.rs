@@ -63,13 +63,14 @@ fn what_is_seen(state: &State, data: &Data) -> String {
             View::Journey(_) => "journey".into(),
             View::Why(_) => "why".into(),
             View::BoardVolume { node, .. } => format!("volume on {}", node.name),
+            View::File { volume, path, .. } => format!("file {volume}:{path}"),
             View::Output { node, .. } => format!("output on {}", node.name),
             View::Table(_) => String::new(),
         };
     };
     let listed = data.listed(table);
     let about = match &state.top().about {
-        Some(target) if table == TableId::Board => format!(" of {}", target.name),
+        Some(target) if [TableId::Board].contains(&table) => format!(" of {}", target.name),
         Some(target) => format!(" of {}", target.title()),
         None => String::new(),
     };

@@ -2,8 +2,10 @@
 //! a terminal.
 
 mod boards;
+mod files;
 mod keys;
 mod sample;
 mod screens;
 mod terminal;
 mod wire;
+mod workloads;

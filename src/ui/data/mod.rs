@@ -9,8 +9,9 @@
 //!
 //! Changed by the shell between frames, never while one is drawn.
 
+mod lookup;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -21,28 +22,30 @@ use crate::model::attachment::Attachment;
 use crate::model::claim::Claim;
 use crate::model::class::StorageClass;
 use crate::model::csi::CsiDriver;
+use crate::model::deployment::Deployment;
 use crate::model::event::Event;
 use crate::model::kind::{self, Kind};
 use crate::model::node::Node;
 use crate::model::object::{Key, ObjectRef, Seconds};
 use crate::model::pod::Pod;
-use crate::model::row::Row as _;
+use crate::model::replica_set::ReplicaSet;
 use crate::model::stateful_set::StatefulSet;
 use crate::model::volume::Volume;
 use crate::scenario::Progress;
-use crate::ui::boards::{self, Boards};
+use crate::ui::boards::Boards;
 pub use crate::ui::facts::{Access, ControllerFacts, Look, SessionFacts, Stepping};
 use crate::ui::keymap::Keymap;
-use crate::ui::lists::board::{self, BoardList};
+use crate::ui::lists::board::BoardList;
 use crate::ui::lists::filter::Filter;
 use crate::ui::lists::order::{Lens, Listing, Order};
 use crate::ui::lists::plain::PlainList;
 use crate::ui::lists::problems::Problems;
 use crate::ui::lists::timeline::Timeline;
-use crate::ui::lists::{Context, Listed, others};
+use crate::ui::lists::tree::Tree;
+use crate::ui::lists::workloads::Workloads;
+use crate::ui::lists::{Context, Listed, files, others, plugins};
 use crate::ui::reason::Reasons;
 use crate::ui::state::{State, TableId, View};
-use crate::ui::target::Target;
 use crate::ui::why::Whys;
 
 /// What the screen is drawn from.
@@ -88,6 +91,11 @@ struct Lists {
     attachments: Order<Attachment>,
     drivers: Order<CsiDriver>,
     stateful_sets: Order<StatefulSet>,
+    deployments: Order<Deployment>,
+    workloads: Workloads,
+    tree: Tree,
+    plugins: PlainList,
+    files: PlainList,
     events: Order<Event>,
     timeline: Timeline,
     controllers: PlainList,
@@ -102,9 +110,6 @@ struct Lists {
 struct Changes {
     until_ms: HashMap<String, u64>,
 }
-
-/// Names offered for completion.
-const NAMES_MAX: usize = 20;
 
 /// A changed row is seen to have changed for this long.
 const CHANGED_MS: u64 = 3_000;
@@ -183,6 +188,9 @@ impl Data {
             self.lists.attachments.touch(keys(kind::VOLUME_ATTACHMENT), context);
             self.lists.drivers.touch(keys(kind::CSI_DRIVER), context);
             self.lists.stateful_sets.touch(keys(kind::STATEFUL_SET), context);
+            self.lists.workloads.sets.touch(keys(kind::STATEFUL_SET), context);
+            self.lists.deployments.touch(keys(kind::DEPLOYMENT), context);
+            self.lists.workloads.deployments.touch(keys(kind::DEPLOYMENT), context);
             self.lists.events.touch(keys(kind::EVENT), context);
             if by_kind.contains_key(kind::CSI_NODE) {
                 // Where drivers are changes rarely, and then every claim counts
@@ -255,6 +263,19 @@ impl Data {
                 TableId::Attachments => lists.attachments.set_lens(lens, context),
                 TableId::Drivers => lists.drivers.set_lens(lens, context),
                 TableId::StatefulSets => lists.stateful_sets.set_lens(lens, context),
+                TableId::Deployments => lists.deployments.set_lens(lens, context),
+                TableId::Workloads => lists.workloads.set_lens(lens, context),
+                TableId::Tree => {
+                    if let Some(root) = &state.top().about {
+                        lists.tree.follow(root, &filter, tables, revision);
+                    }
+                }
+                TableId::Plugins => lists.plugins = plugins::list(&filter),
+                TableId::Files => {
+                    if let Some(at) = &state.top().files {
+                        lists.files = files::list(at, &filter);
+                    }
+                }
                 TableId::Events => lists.events.set_lens(lens, context),
                 TableId::Timeline | TableId::Controllers | TableId::Board => {}
                 TableId::Contexts | TableId::Namespaces => {}
@@ -318,6 +339,11 @@ impl Data {
             TableId::Attachments => &self.lists.attachments,
             TableId::Drivers => &self.lists.drivers,
             TableId::StatefulSets => &self.lists.stateful_sets,
+            TableId::Deployments => &self.lists.deployments,
+            TableId::Workloads => &self.lists.workloads,
+            TableId::Tree => &self.lists.tree,
+            TableId::Plugins => &self.lists.plugins,
+            TableId::Files => &self.lists.files,
             TableId::Events => &self.lists.events,
             TableId::Timeline => &self.lists.timeline,
             TableId::Controllers => &self.lists.controllers,
@@ -334,108 +360,6 @@ impl Data {
     /// How many things need a person.
     pub fn problems(&self) -> usize {
         self.lists.problems.total()
-    }
-
-    /// The object that keys act upon: the layer's own, or the one under the
-    /// cursor.
-    pub fn target(&self, state: &State) -> Option<Target> {
-        if let Some(target) = state.top().target() {
-            // The layer keeps the object it was opened on; its version moves.
-            return Some(self.renewed(target).unwrap_or_else(|| target.clone()));
-        }
-        if let View::BoardVolume { volume, .. } | View::Output { volume, .. } = &state.top().view {
-            let (node, _) = state.board_volume()?;
-            let row = self.boards.get(&node.name)?.row(volume)?;
-            return self.read(|context| board::target(row, context));
-        }
-        let id = state.top().list.cursor.as_ref()?;
-        self.read(|context| self.listed(state.table()?).target(context, id))
-    }
-
-    /// The nodes whose boards the seen view shows.
-    pub fn wanted_nodes(&self, state: &State) -> Vec<Arc<str>> {
-        self.mirror.read(|tables| boards::wanted(state, tables))
-    }
-
-    /// The cluster's present, as exactly as it is known.
-    pub fn instant(&self) -> Timestamp {
-        match self.present.as_second() == self.now {
-            true => self.present,
-            false => Timestamp::from_second(self.now).unwrap_or(self.present),
-        }
-    }
-
-    /// A node by its name.
-    pub fn node(&self, name: &str) -> Option<Target> {
-        self.mirror.read(|tables| {
-            Some(Target::new(kind::NODE, &tables.nodes.get(&Key::cluster(name))?.meta))
-        })
-    }
-
-    /// The node that an object is, or the one that a pod or a claim is on.
-    pub fn node_of(&self, target: &Target) -> Option<Target> {
-        if target.kind == kind::NODE {
-            return Some(target.clone());
-        }
-        let node = self.mirror.read(|tables| {
-            if let Some(claim) = tables.claims.by_uid(&target.uid) {
-                let nodes = boards::nodes_of_claim(&claim.meta.key, &claim.volume_name, tables);
-                return nodes.into_iter().next();
-            }
-            Some(tables.pods.by_uid(&target.uid)?.node.clone())
-        });
-        self.node(&node?)
-    }
-
-    /// From a claim's journey: the node where it is stuck, or its first, and
-    /// the unique name of its volume there.
-    pub fn board_of_journey(&self, state: &State) -> Option<(Target, Option<String>)> {
-        let claim = state.top().target()?;
-        let key = claim.key();
-        let nodes = self.wanted_nodes(state);
-        let row = |node: &Arc<str>| {
-            let facts = self.boards.get(node)?;
-            let mut rows = facts.board.rows.iter();
-            rows.find(|row| row.claim.as_ref() == Some(&key)).cloned()
-        };
-        let stuck =
-            nodes.iter().find(|node| row(node).is_some_and(|row| board::sign(&row).needs_person()));
-        let node = stuck.or(nodes.first())?;
-        let volume = row(node).map(|row| row.unique_name.to_string());
-        Some((self.node(node)?, volume))
-    }
-
-    /// The first nodes whose names begin so, for completion.
-    pub fn node_names(&self, prefix: &str) -> Vec<String> {
-        self.mirror.read(|tables| {
-            let names = tables.nodes.iter().map(|node| &node.meta.key.name);
-            let fitting = names.filter(|name| name.starts_with(prefix));
-            fitting.take(NAMES_MAX).map(|name| name.to_string()).collect()
-        })
-    }
-
-    /// The claim that a volume of a node's board belongs to.
-    pub fn claim_on_board(&self, node: &str, volume: &str) -> Option<Target> {
-        let claim = self.boards.get(node)?.row(volume)?.claim.clone()?;
-        self.mirror.read(|tables| Some(Target::new(Claim::KIND, &tables.claims.get(&claim)?.meta)))
-    }
-
-    /// The same object as it is now; none if it is gone.
-    pub fn renewed(&self, target: &Target) -> Option<Target> {
-        fn find<R: Mirrored>(target: &Target, tables: &Tables) -> Option<Target> {
-            Some(Target::new(R::KIND, R::table(tables).by_uid(&target.uid)?.meta()))
-        }
-        self.mirror.read(|tables| {
-            find::<Claim>(target, tables)
-                .or_else(|| find::<Volume>(target, tables))
-                .or_else(|| find::<StorageClass>(target, tables))
-                .or_else(|| find::<Pod>(target, tables))
-                .or_else(|| find::<Node>(target, tables))
-                .or_else(|| find::<Attachment>(target, tables))
-                .or_else(|| find::<CsiDriver>(target, tables))
-                .or_else(|| find::<StatefulSet>(target, tables))
-                .or_else(|| find::<Event>(target, tables))
-        })
     }
 
     /// The namespaces there are, sorted.
@@ -464,7 +388,10 @@ impl Data {
             TableId::Nodes | TableId::Board => kind::NODE,
             TableId::Attachments => kind::VOLUME_ATTACHMENT,
             TableId::Drivers => kind::CSI_DRIVER,
-            TableId::StatefulSets => kind::STATEFUL_SET,
+            TableId::StatefulSets | TableId::Workloads => kind::STATEFUL_SET,
+            TableId::Deployments => kind::DEPLOYMENT,
+            TableId::Tree => kind::POD,
+            TableId::Plugins | TableId::Files => return None,
             TableId::Events => kind::EVENT,
             TableId::Namespaces => kind::NAMESPACE,
             TableId::Timeline | TableId::Controllers | TableId::Contexts => return None,
@@ -487,6 +414,8 @@ impl Data {
             rebuild(&mut self.lists.attachments, context);
             rebuild(&mut self.lists.drivers, context);
             rebuild(&mut self.lists.stateful_sets, context);
+            rebuild(&mut self.lists.deployments, context);
+            self.lists.workloads.rebuild(context);
             rebuild(&mut self.lists.events, context);
             self.lists.problems.rebuild(context);
         });
@@ -534,5 +463,7 @@ fn uid_of(object: &ObjectRef, tables: &Tables) -> Option<String> {
         .or_else(|| find::<Attachment>(object, tables))
         .or_else(|| find::<CsiDriver>(object, tables))
         .or_else(|| find::<StatefulSet>(object, tables))
+        .or_else(|| find::<Deployment>(object, tables))
+        .or_else(|| find::<ReplicaSet>(object, tables))
         .or_else(|| find::<Event>(object, tables))
 }
