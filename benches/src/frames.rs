@@ -14,14 +14,14 @@ use pvdeck::model::object::{Key, ObjectRef};
 use pvdeck::model::row::Row as _;
 use pvdeck::model::volume::Volume;
 use pvdeck::ui::data::{Access, Data, Look, SessionFacts};
-use pvdeck::ui::message::Message;
+use pvdeck::ui::message::{Effect, Message};
 use pvdeck::ui::screen;
 use pvdeck::ui::state::{State, TableId};
 use pvdeck::ui::terminal::input::Decoder;
 use pvdeck::ui::terminal::wire::{ColorDepth, Wire};
 use pvdeck::ui::text::Glyphs;
 use pvdeck::ui::theme::Theme;
-use pvdeck::ui::update::update;
+use pvdeck::ui::update::{settle_anew, update};
 use ratatui::Terminal;
 use ratatui::layout::Size;
 use serde_json::{Value, json};
@@ -30,13 +30,13 @@ use crate::load;
 use crate::measure::percentile;
 use crate::memory::{bound_claim, bound_volume};
 
-const FRAMES: usize = 500;
+pub const FRAMES: usize = 500;
 const WIDTH: u16 = 80;
 const HEIGHT: u16 = 24;
 
 /// Counts what it is given.
 #[derive(Debug, Default)]
-struct Counter(usize);
+pub struct Counter(usize);
 
 impl Write for Counter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -49,9 +49,9 @@ impl Write for Counter {
     }
 }
 
-/// A console on a cluster of so many bound pairs.
-struct Console {
-    mirror: Mirror,
+/// A console on a mirror's rows.
+pub struct Console {
+    pub mirror: Mirror,
     state: State,
     data: Data,
     terminal: Terminal<Wire<Counter>>,
@@ -89,23 +89,25 @@ pub fn run(claims: usize) -> Value {
     })
 }
 
+/// Times and bytes of one kind of step.
 #[derive(Default)]
-struct Measured {
+pub struct Measured {
     micros: Vec<f64>,
     bytes: Vec<f64>,
 }
 
 impl Measured {
-    fn take(&mut self, step: impl FnOnce() -> usize) {
+    pub fn take(&mut self, step: impl FnOnce() -> usize) {
         let start = Instant::now();
         let bytes = step();
         self.micros.push(start.elapsed().as_secs_f64() * 1e6);
         self.bytes.push(bytes as f64);
     }
 
-    fn figures(mut self) -> Value {
+    pub fn figures(mut self) -> Value {
         json!({
             "micros_median": percentile(&mut self.micros, 50),
+            "micros_p99": percentile(&mut self.micros, 99),
             "bytes_median": percentile(&mut self.bytes, 50),
             "bytes_max": percentile(&mut self.bytes, 100),
         })
@@ -113,12 +115,18 @@ impl Measured {
 }
 
 impl Console {
+    /// On so many bound pairs.
     fn open(claims: usize) -> Self {
         let mirror = Mirror::default();
         for n in 0..claims {
             mirror.apply(Volume::from_object(&bound_volume(n)).expect("a row"));
             mirror.apply(Claim::from_object(&bound_claim(n)).expect("a row"));
         }
+        Self::over(mirror, TableId::Claims)
+    }
+
+    /// On these rows, with this table open.
+    pub fn over(mirror: Mirror, first: TableId) -> Self {
         ALL.iter().for_each(|kind| mirror.set_freshness(kind, Freshness::Live));
         let session = SessionFacts {
             context: "bench".into(),
@@ -130,33 +138,40 @@ impl Console {
         };
         let theme = Theme::built_in("dark").expect("a theme");
         let mut data = Data::new(mirror.clone(), session, Look { theme, glyphs: Glyphs::Unicode });
-        let state = State::new(WIDTH, HEIGHT, TableId::Claims);
+        let state = State::new(WIDTH, HEIGHT, first);
         data.follow(&state);
         let wire = Wire::new(Counter::default(), Size::new(WIDTH, HEIGHT), ColorDepth::True);
         let terminal = Terminal::new(wire).expect("no terminal, no error");
         Self { mirror, state, data, terminal, now_ms: 10_000 }
     }
 
-    /// One key, and the frame after it.
-    fn key(&mut self, bytes: &str) -> usize {
+    /// Keys, and the frame after them.
+    pub fn key(&mut self, bytes: &str) -> usize {
         self.now_ms += 100;
         for input in Decoder::default().feed(bytes.as_bytes()) {
-            update(&mut self.state, &self.data, Message::Input(input), self.now_ms);
+            let effects = update(&mut self.state, &self.data, Message::Input(input), self.now_ms);
+            self.data.follow(&self.state);
+            if effects.iter().any(|effect| matches!(effect, Effect::Relens(_))) {
+                settle_anew(&mut self.state, &self.data);
+            }
         }
-        self.data.follow(&self.state);
         self.frame()
     }
 
     /// A claim on the screen gets another size, and the frame after it.
     fn change(&mut self, claim: usize, to: usize) -> usize {
-        self.now_ms += 100;
         let mut object = bound_claim(claim);
         object["metadata"]["resourceVersion"] = (1_000_000_000 + to).to_string().into();
         object["status"]["capacity"]["storage"] = format!("{}Gi", 100 + to % 100).into();
         self.mirror.apply(Claim::from_object(&object).expect("a row"));
         let key = Key::new("default", load::claim_name(claim));
-        let changed = HashSet::from([ObjectRef::new(kind::PERSISTENT_VOLUME_CLAIM, key)]);
-        self.data.await_absorbing(changed);
+        self.changed(ObjectRef::new(kind::PERSISTENT_VOLUME_CLAIM, key))
+    }
+
+    /// An object of the mirror changed, and the frame after it.
+    pub fn changed(&mut self, object: ObjectRef) -> usize {
+        self.now_ms += 100;
+        self.data.await_absorbing(HashSet::from([object]));
         self.calm()
     }
 
@@ -169,7 +184,7 @@ impl Console {
     }
 
     /// Draws; the bytes sent.
-    fn frame(&mut self) -> usize {
+    pub fn frame(&mut self) -> usize {
         let before = self.terminal.backend().out().0;
         self.data.find_reasons(&self.state);
         let (state, data) = (&self.state, &self.data);

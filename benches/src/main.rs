@@ -7,6 +7,7 @@
 //! target/release/pvdeck-bench one-api --over https
 //! target/release/pvdeck-bench one-fan-out --over process
 //! target/release/pvdeck-bench one-frames --claims 100000
+//! target/release/pvdeck-bench one-frames-of-nodes --nodes 1000 --each 30
 //! target/release/pvdeck-bench one-memory
 //! target/release/pvdeck-bench one-start
 //! ```
@@ -20,6 +21,7 @@
 
 mod api;
 mod binds;
+mod boards;
 mod cluster;
 mod frames;
 mod lists;
@@ -83,6 +85,14 @@ enum What {
         #[arg(long)]
         claims: usize,
     },
+    /// Time and bytes of a frame about nodes and what is on them
+    OneFramesOfNodes {
+        #[arg(long, default_value_t = 1000)]
+        nodes: usize,
+        /// Volumes on each node
+        #[arg(long, default_value_t = 30)]
+        each: usize,
+    },
     /// From start to the first frame of the program built beside this one
     OneStart {
         #[arg(long, default_value_t = 20)]
@@ -113,6 +123,7 @@ fn main() {
             println!("{}", block_on(api::fan_out(over, watchers, writes)));
         }
         What::OneFrames { claims } => println!("{}", frames::run(claims)),
+        What::OneFramesOfNodes { nodes, each } => println!("{}", boards::run(nodes, each)),
         What::OneStart { starts } => println!("{}", start::run(starts)),
         What::OneList { objects, over } => println!("{}", block_on(lists::run(over, objects))),
         What::OneMemory { pairs } => println!("{}", memory::mirror(pairs)),
