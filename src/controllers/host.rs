@@ -30,7 +30,8 @@ use crate::controllers::resource_quota::controller::{
 use crate::controllers::scheduler::{self, Scheduler};
 use crate::controllers::server::{ClusterServer, Server};
 use crate::controllers::work_loop::{self, LoopSettings, Reconciler, words};
-use crate::mirror::Mirror;
+use crate::controllers::workloads;
+use crate::mirror::{KINDS, Mirror};
 use crate::model::clock::Clock;
 use crate::model::kind::{self, Kind};
 use crate::plugins::block_disk::{self, BlockDisk};
@@ -200,6 +201,20 @@ pub fn start_with(
 
     if let Some(machines) = &options.machines {
         attach_detach(&mut host, &starter, server, machines);
+    }
+
+    for hosted in workloads::ALL {
+        let (server, health) = (server(hosted.actor), Health::default());
+        let parts = workloads::shell::Parts {
+            recorder: host.recorder(hosted.component, server.clone(), &starter),
+            server,
+            mirror: mirror.clone(),
+            clock: clock.clone(),
+            health: health.clone(),
+        };
+        let (name, actor, reconciler) = (hosted.name, hosted.actor, (hosted.make)(parts));
+        // Whoever looks for owners must have seen all that can be one.
+        host.loops.push(starter.controller_with(KINDS, name, actor, health, None, reconciler));
     }
     host
 }

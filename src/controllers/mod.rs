@@ -25,3 +25,4 @@ pub mod resource_quota;
 pub mod scheduler;
 pub mod server;
 pub mod work_loop;
+pub mod workloads;

@@ -16,6 +16,8 @@ mod pty;
 mod scenario_play;
 mod serve;
 mod served;
+mod stand_in;
 mod start;
 mod tidy;
+mod workloads;
 mod world;

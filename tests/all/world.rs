@@ -11,7 +11,7 @@ use pvdeck::cluster::write_path::step_gate::StepGate;
 use pvdeck::controllers::host;
 use pvdeck::mirror::Mirror;
 use pvdeck::model::clock::Clock;
-use pvdeck::session::{EmbeddedOptions, Session};
+use pvdeck::session::{EmbeddedOptions, NodeMachines, Session};
 
 use crate::golden::Committed;
 
@@ -54,20 +54,36 @@ impl World {
 
     /// The same, with controllers that work on so many objects at once.
     pub fn run_parallel<T>(parallel: usize, play: impl AsyncFnOnce(Self) -> T) -> T {
+        Self::run_with(parallel, NodeMachines::Simulated, play)
+    }
+
+    /// The same, with nothing under the nodes: no pod runs by itself.
+    pub fn run_without_machines<T>(play: impl AsyncFnOnce(Self) -> T) -> T {
+        Self::run_with(ONE_AT_A_TIME, NodeMachines::Nothing, play)
+    }
+
+    fn run_with<T>(
+        parallel: usize,
+        machines: NodeMachines,
+        play: impl AsyncFnOnce(Self) -> T,
+    ) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
             .build()
             .expect("a runtime");
-        runtime.block_on(async { play(Self::new(parallel).await).await })
+        runtime.block_on(async { play(Self::new(parallel, machines).await).await })
     }
 
-    async fn new(parallel: usize) -> Self {
+    async fn new(parallel: usize, machines: NodeMachines) -> Self {
         let clock = clock();
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
         let controllers = host::Options { parallel, ..host::Options::default() };
-        let options =
-            EmbeddedOptions { controllers: Some(controllers), ..EmbeddedOptions::default() };
+        let options = EmbeddedOptions {
+            controllers: Some(controllers),
+            machines,
+            ..EmbeddedOptions::default()
+        };
         let session = Session::embedded_on(shared, options).expect("an embedded cluster");
         let user = Client::new(embedded(&session).clone(), "default");
         clock.idle().await;

@@ -1,8 +1,10 @@
-//! A crash at every write: the story is played once to count the controllers'
+//! A crash at every write: a story is played once to count the controllers'
 //! writes; then, for each of them and each way to fail there, it is played
 //! afresh, with new controllers built from the cluster alone where the old
 //! ones died. The end must be the same, every revision sound, and nothing left
 //! to do.
+
+mod binding;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,7 +22,7 @@ use pvdeck::cluster::write_path::{WriteError, WritePath, perform};
 use pvdeck::model::kind::{self, Kind};
 use pvdeck::model::object::{Key, ObjectRef};
 use pvdeck::model::write::{Actor, Change, Reason, Write};
-use pvdeck::session::{EmbeddedOptions, Session};
+use pvdeck::session::{EmbeddedOptions, NodeMachines, Session};
 use serde_json::{Value, json};
 use tower::{BoxError, ServiceExt, service_fn};
 
@@ -101,10 +103,30 @@ async fn fail(
     std::future::pending().await
 }
 
-/// One playing of the story.
-struct Play {
-    clock: ManualClock,
-    embedded: Embedded,
+/// A story, and what is to hold of it.
+pub trait Story {
+    /// The kinds whose objects must be the same in the end.
+    const KINDS: &'static [&'static Kind];
+
+    async fn tell(play: &mut Play);
+
+    /// What must hold at each revision.
+    fn sound_at_every_revision(play: &Play) -> Result<(), String>;
+
+    /// What the world does that no controller here does, such as running pods;
+    /// whether it did anything.
+    async fn live(_play: &mut Play) -> bool {
+        false
+    }
+
+    /// Takes out of an object what differs from run to run.
+    fn plain(object: &mut Value);
+}
+
+/// One playing of a story.
+pub struct Play {
+    pub clock: ManualClock,
+    pub embedded: Embedded,
     user: kube::Client,
     session: Option<Session>,
     plan: Arc<Plan>,
@@ -126,17 +148,22 @@ impl Play {
 
     fn open(&self, base: Base) -> Session {
         let clock = Arc::new(self.clock.clone());
-        Session::over(base, clock, self.embedded.clone(), EmbeddedOptions::default())
+        let options =
+            EmbeddedOptions { machines: NodeMachines::Nothing, ..EmbeddedOptions::default() };
+        Session::over(base, clock, self.embedded.clone(), options)
     }
 
     /// Lets everything happen that will; new controllers take over from dead
     /// ones.
-    async fn calm(&mut self) {
-        for _ in 0..20 {
+    pub async fn calm<S: Story>(&mut self) {
+        for _ in 0..100 {
             let before = self.embedded.revision();
             assert!(self.clock.settle(500).await, "it settles");
             if self.plan.dead.load(Ordering::SeqCst) && self.session.is_some() {
                 self.restart();
+            }
+            if S::live(self).await {
+                continue;
             }
             // A round of resync.
             self.clock.advance(Duration::from_secs(16)).await;
@@ -144,7 +171,7 @@ impl Play {
                 return;
             }
         }
-        panic!("no calm in 20 rounds");
+        panic!("no calm in 100 rounds");
     }
 
     /// Whether anything but events was written.
@@ -159,7 +186,12 @@ impl Play {
         self.session = Some(self.open(self.embedded.base()));
     }
 
-    async fn write(&self, object: ObjectRef, subresource: Option<&'static str>, change: Change) {
+    pub async fn write(
+        &self,
+        object: ObjectRef,
+        subresource: Option<&'static str>,
+        change: Change,
+    ) {
         let write = Write {
             on_behalf_of: object.clone(),
             object,
@@ -174,121 +206,42 @@ impl Play {
         }
     }
 
-    async fn create(&mut self, kind: &'static Kind, mut object: Value) {
+    pub async fn create<S: Story>(&mut self, kind: &'static Kind, mut object: Value) {
         object["apiVersion"] = kind.api_version().into();
         object["kind"] = kind.kind.into();
         let name = object["metadata"]["name"].as_str().expect("a name").to_owned();
         self.write(reference(kind, &name), None, Change::Create(object)).await;
-        self.calm().await;
+        self.calm::<S>().await;
     }
 
-    async fn delete(&mut self, kind: &'static Kind, name: &str) {
+    pub async fn delete<S: Story>(&mut self, kind: &'static Kind, name: &str) {
         self.write(reference(kind, name), None, Change::Delete(json!({}))).await;
-        self.calm().await;
+        self.calm::<S>().await;
     }
 
-    async fn get(&self, object: &ObjectRef) -> Option<Value> {
+    pub async fn get(&self, object: &ObjectRef) -> Option<Value> {
         let request = Request::get(object.path()).body(Vec::new()).expect("a request");
         self.user.request(request).await.ok()
     }
-
-    async fn volume(&mut self, name: &str, size: &str, extra: Value) {
-        let mut volume = json!({
-            "metadata": {"name": name},
-            "spec": {"capacity": {"storage": size}, "accessModes": ["ReadWriteOnce"],
-                "storageClassName": "manual", "hostPath": {"path": format!("/srv/{name}")}},
-        });
-        merge(&mut volume["spec"], extra);
-        self.create(kind::PERSISTENT_VOLUME, volume).await;
-    }
-
-    async fn claim(&mut self, name: &str, size: &str, extra: Value) {
-        let mut claim = json!({
-            "metadata": {"name": name, "namespace": "default"},
-            "spec": {"accessModes": ["ReadWriteOnce"],
-                "resources": {"requests": {"storage": size}}},
-        });
-        merge(&mut claim["spec"], extra);
-        self.create(kind::PERSISTENT_VOLUME_CLAIM, claim).await;
-    }
-
-    /// The recycler's pod runs and ends well, as often as one is made.
-    async fn run_recycler(&mut self, volume: &str) {
-        let pod = reference(kind::POD, &format!("recycler-for-{volume}"));
-        for _ in 0..10 {
-            if self.get(&pod).await.is_none() {
-                return;
-            }
-            let done = json!({"status": {"phase": "Succeeded"}});
-            self.write(pod.clone(), Some("status"), Change::Merge(done)).await;
-            self.calm().await;
-        }
-        panic!("the recycler pod is still there");
-    }
 }
 
-fn merge(into: &mut Value, extra: Value) {
+pub fn merge(into: &mut Value, extra: Value) {
     if let (Value::Object(into), Value::Object(extra)) = (into, extra) {
         into.extend(extra);
     }
 }
 
-fn reference(kind: &'static Kind, name: &str) -> ObjectRef {
+pub fn reference(kind: &'static Kind, name: &str) -> ObjectRef {
     let key = if kind.namespaced { Key::new("default", name) } else { Key::cluster(name) };
     ObjectRef::new(kind, key)
 }
 
-/// Binding in each direction, provisioning, the default class, reclaiming of
-/// each kind.
-async fn story(play: &mut Play) {
-    play.calm().await;
-    let class = |name: &str| {
-        json!({"metadata": {"name": name}, "provisioner": "kubernetes.io/host-path",
-            "reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"})
-    };
-    play.create(kind::STORAGE_CLASS, class("std")).await;
-    play.volume("pv-free", "5Gi", json!({})).await;
-    play.claim("free", "1Gi", json!({"storageClassName": "manual"})).await;
-    play.volume("pv-named", "2Gi", json!({})).await;
-    play.claim("named", "1Gi", json!({"storageClassName": "manual", "volumeName": "pv-named"}))
-        .await;
-    let by_name = json!({"claimRef": {"namespace": "default", "name": "reserving"}});
-    play.volume("pv-reserved", "3Gi", by_name).await;
-    play.claim("reserving", "1Gi", json!({"storageClassName": "manual"})).await;
-    play.claim("provisioned", "1Gi", json!({"storageClassName": "std"})).await;
-    play.claim("classless", "1Gi", json!({})).await;
-    let mark = "storageclass.kubernetes.io/is-default-class";
-    let mark = json!({"metadata": {"annotations": {mark: "true"}}});
-    play.write(reference(kind::STORAGE_CLASS, "std"), None, Change::Merge(mark)).await;
-    play.calm().await;
-    play.delete(kind::PERSISTENT_VOLUME_CLAIM, "free").await;
-    play.delete(kind::PERSISTENT_VOLUME, "pv-free").await;
-    play.delete(kind::PERSISTENT_VOLUME_CLAIM, "provisioned").await;
-    let recycle = json!({"persistentVolumeReclaimPolicy": "Recycle"});
-    play.volume("pv-recycled", "1Gi", recycle).await;
-    play.claim("recycling", "1Gi", json!({"storageClassName": "manual"})).await;
-    play.delete(kind::PERSISTENT_VOLUME_CLAIM, "recycling").await;
-    play.run_recycler("pv-recycled").await;
-    play.volume("pv-failing", "1Gi", json!({"persistentVolumeReclaimPolicy": "Delete"})).await;
-    let wanted = json!({"storageClassName": "manual", "volumeName": "pv-failing"});
-    play.claim("failing", "1Gi", wanted).await;
-    play.delete(kind::PERSISTENT_VOLUME_CLAIM, "failing").await;
-    // The volume goes first: the claim is Lost.
-    play.delete(kind::PERSISTENT_VOLUME, "pv-named").await;
-    let unprotect = json!({"metadata": {"finalizers": null}});
-    play.write(reference(kind::PERSISTENT_VOLUME, "pv-named"), None, Change::Merge(unprotect))
-        .await;
-    play.calm().await;
-}
-
-/// Volumes, claims and pods at the end, without what differs from run to run.
-fn ending(play: &Play) -> String {
+/// The story's objects at the end, without what differs from run to run.
+fn ending<S: Story>(play: &Play) -> String {
     let mut objects: BTreeMap<(String, Key), Value> = BTreeMap::new();
     let mut uids = Vec::new();
     for commit in play.embedded.commits_after(0) {
-        if ![kind::PERSISTENT_VOLUME, kind::PERSISTENT_VOLUME_CLAIM, kind::POD]
-            .contains(&commit.kind)
-        {
+        if !S::KINDS.contains(&commit.kind) {
             continue;
         }
         let at = (commit.kind.plural.to_owned(), commit.key.clone());
@@ -309,20 +262,7 @@ fn ending(play: &Play) -> String {
             for field in ["resourceVersion", "creationTimestamp", "generation"] {
                 object["metadata"].as_object_mut().expect("metadata").shift_remove(field);
             }
-            for (part, field) in
-                [("status", "lastPhaseTransitionTime"), ("metadata", "deletionTimestamp")]
-            {
-                if !object[part][field].is_null() {
-                    object[part][field] = "<time>".into();
-                }
-            }
-            if let Some(reference) = object["spec"]["claimRef"].as_object_mut() {
-                reference.shift_remove("resourceVersion");
-            }
-            let path = object["spec"]["hostPath"]["path"].as_str().unwrap_or_default();
-            if path.starts_with("/tmp/hostpath_pv/") {
-                object["spec"]["hostPath"]["path"] = "/tmp/hostpath_pv/<handle>".into();
-            }
+            S::plain(&mut object);
             object.sort_all_objects();
             let mut line = format!("{plural} {object}");
             for (uid, token) in &uids {
@@ -335,42 +275,8 @@ fn ending(play: &Play) -> String {
     lines.join("\n")
 }
 
-/// What must hold at each revision: a claim marked as bound names a volume that
-/// refers to it, or one that its admin has taken away.
-fn sound_at_every_revision(play: &Play) -> Result<(), String> {
-    let mut volumes: BTreeMap<Key, Value> = BTreeMap::new();
-    let mut claims: BTreeMap<Key, Value> = BTreeMap::new();
-    for commit in play.embedded.commits_after(0) {
-        let table = match commit.kind {
-            kind if kind == kind::PERSISTENT_VOLUME => &mut volumes,
-            kind if kind == kind::PERSISTENT_VOLUME_CLAIM => &mut claims,
-            _ => continue,
-        };
-        match commit.object_after() {
-            Some(object) => table.insert(commit.key.clone(), object),
-            None => table.remove(&commit.key),
-        };
-        let mut owners = BTreeMap::new();
-        for (key, claim) in &claims {
-            let bound = &claim["metadata"]["annotations"]["pv.kubernetes.io/bind-completed"];
-            let name = claim["spec"]["volumeName"].as_str().unwrap_or_default();
-            if bound.is_null() {
-                continue;
-            }
-            if let Some(other) = owners.insert(name.to_owned(), key.clone()) {
-                return Err(format!("{}: {key} and {other} have {name}", commit.revision));
-            }
-            let Some(volume) = volumes.get(&Key::cluster(name)) else { continue };
-            if volume["spec"]["claimRef"]["uid"] != claim["metadata"]["uid"] {
-                return Err(format!("{}: {name} does not refer to {key}", commit.revision));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Plays the story with one fault; the plan and the end.
-fn play(fault: Option<(usize, Way)>) -> Result<(Arc<Plan>, String), String> {
+/// Plays a story with one fault; the plan and the end.
+fn play<S: Story>(fault: Option<(usize, Way)>) -> Result<(Arc<Plan>, String), String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
@@ -378,12 +284,12 @@ fn play(fault: Option<(usize, Way)>) -> Result<(Arc<Plan>, String), String> {
         .map_err(|error| error.to_string())?;
     runtime.block_on(async {
         let mut play = Play::new(fault);
-        story(&mut play).await;
-        sound_at_every_revision(&play)?;
-        let end = ending(&play);
+        S::tell(&mut play).await;
+        S::sound_at_every_revision(&play)?;
+        let end = ending::<S>(&play);
         let revision = play.embedded.revision();
         play.restart();
-        play.calm().await;
+        play.calm::<S>().await;
         let left: Vec<_> = play.embedded.commits_after(revision);
         let left = left.iter().filter(|commit| commit.kind != kind::EVENT);
         let left: Vec<_> = left.map(|commit| format!("{} {}", commit.kind, commit.key)).collect();
@@ -394,12 +300,12 @@ fn play(fault: Option<(usize, Way)>) -> Result<(Arc<Plan>, String), String> {
     })
 }
 
-#[test]
-fn a_crash_at_any_write_leads_to_the_same_end() {
-    let (plan, wanted) = play(None).expect("the story without fault");
+/// Every write of a story goes wrong in every way, once each.
+pub fn survives_every_crash<S: Story>(writes_min: usize) {
+    let (plan, wanted) = play::<S>(None).expect("the story without fault");
     let writes = plan.seen.load(Ordering::SeqCst);
     println!("{writes} writes, {} ways each; without fault they end as\n{wanted}", WAYS.len());
-    assert!(writes > 40, "the story is told: {writes}");
+    assert!(writes > writes_min, "the story is told: {writes}");
     let cases: Vec<_> = (0..writes).flat_map(|at| WAYS.map(|way| (at, way))).collect();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let shares: Vec<&[(usize, Way)]> = cases.chunks(cases.len().div_ceil(threads)).collect();
@@ -409,7 +315,7 @@ fn a_crash_at_any_write_leads_to_the_same_end() {
             .iter()
             .map(|share| {
                 scope.spawn(move || -> Vec<_> {
-                    share.iter().filter_map(|case| check(*case, wanted)).collect()
+                    share.iter().filter_map(|case| check::<S>(*case, wanted)).collect()
                 })
             })
             .collect();
@@ -419,8 +325,8 @@ fn a_crash_at_any_write_leads_to_the_same_end() {
 }
 
 /// Plays one fault; what is wrong about it.
-fn check((at, way): (usize, Way), wanted: &str) -> Option<String> {
-    let outcome = play(Some((at, way))).and_then(|(plan, end)| {
+fn check<S: Story>((at, way): (usize, Way), wanted: &str) -> Option<String> {
+    let outcome = play::<S>(Some((at, way))).and_then(|(plan, end)| {
         let fired = plan.fired.lock().expect("the plan").clone();
         let fired = fired.ok_or("the fault did not fire")?;
         if end == wanted {

@@ -1,0 +1,116 @@
+//! The controllers of workloads in a whole cluster, its pods run by a stand-in.
+
+mod stateful_set;
+
+use http::Method;
+use pvdeck::model::kind::Kind;
+use pvdeck::model::object::{Key, ObjectRef};
+use serde_json::{Value, json};
+
+use crate::stand_in;
+use crate::world::World;
+
+/// A cluster with nothing under its nodes.
+pub struct Cluster {
+    pub world: World,
+}
+
+impl Cluster {
+    pub fn run(play: impl AsyncFnOnce(Self)) {
+        World::run_without_machines(async |world| play(Self { world }).await);
+    }
+
+    pub async fn send(&self, method: Method, path: &str, body: Value) -> (u16, Value) {
+        stand_in::request(&self.world.user, method, path, body).await
+    }
+
+    /// Creates an object, in `default` unless it says otherwise.
+    pub async fn create(&self, kind: &'static Kind, mut object: Value) -> Value {
+        object["apiVersion"] = kind.api_version().into();
+        object["kind"] = kind.kind.into();
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or("default").to_owned();
+        let path = kind.collection_path(Some(&namespace));
+        let (code, answer) = self.send(Method::POST, &path, object).await;
+        assert_eq!(code, 201, "{answer}");
+        answer
+    }
+
+    pub async fn patch(&self, kind: &'static Kind, name: &str, patch: Value) -> Value {
+        let path = object(kind, name).path();
+        let (code, answer) = self.send(Method::PATCH, &path, patch).await;
+        assert_eq!(code, 200, "{answer}");
+        answer
+    }
+
+    pub async fn delete(&self, kind: &'static Kind, name: &str, policy: &str) {
+        let body = json!({"propagationPolicy": policy});
+        let (code, answer) = self.send(Method::DELETE, &object(kind, name).path(), body).await;
+        assert!(code < 300, "{answer}");
+    }
+
+    pub async fn get(&self, kind: &'static Kind, name: &str) -> Option<Value> {
+        let (code, answer) = self.send(Method::GET, &object(kind, name).path(), Value::Null).await;
+        (code == 200).then_some(answer)
+    }
+
+    /// The objects of a kind in `default`.
+    pub async fn list(&self, kind: &'static Kind) -> Vec<Value> {
+        let path = kind.collection_path(Some("default"));
+        let (_, answer) = self.send(Method::GET, &path, Value::Null).await;
+        answer["items"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Their names.
+    pub async fn names(&self, kind: &'static Kind) -> Vec<String> {
+        let name = |item: &Value| item["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        self.list(kind).await.iter().map(name).collect()
+    }
+
+    /// The messages of all events with a reason, sorted.
+    pub async fn told(&self, reason: &str) -> Vec<String> {
+        let events = self.list(pvdeck::model::kind::EVENT).await;
+        let told = events.iter().filter(|event| event["reason"] == reason);
+        let message = |event: &Value| event["message"].as_str().unwrap_or_default().to_owned();
+        let mut told: Vec<String> = told.map(message).collect();
+        told.sort();
+        told
+    }
+
+    /// Lets everything happen that will without time passing.
+    pub async fn settle(&self) {
+        self.world.clock.idle().await;
+    }
+
+    /// Runs pods, those of these names or all of them, until nothing changes.
+    pub async fn run_pods(&self, names: Option<&[&str]>) {
+        for _ in 0..100 {
+            self.settle().await;
+            let may_run = |pod: &Value| {
+                let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+                names.is_none_or(|names| names.contains(&name))
+            };
+            if !stand_in::run_pods(&self.world.user, may_run).await {
+                self.settle().await;
+                return;
+            }
+        }
+        panic!("the pods never come to rest");
+    }
+
+    pub async fn seconds(&self, seconds: u64) {
+        self.world.clock.advance(std::time::Duration::from_secs(seconds)).await;
+    }
+}
+
+pub fn object(kind: &'static Kind, name: &str) -> ObjectRef {
+    let key = if kind.namespaced { Key::new("default", name) } else { Key::cluster(name) };
+    ObjectRef::new(kind, key)
+}
+
+/// A pod template with one container and these labels.
+pub fn template(app: &str, image: &str) -> Value {
+    json!({
+        "metadata": {"labels": {"app": app}},
+        "spec": {"containers": [{"name": "main", "image": image}]},
+    })
+}
