@@ -93,6 +93,14 @@ macro_rules! tables {
                 None
             }
 
+            /// The metadata of the object of a kind that has this uid.
+            pub fn meta_by_uid(&self, kind: &Kind, uid: &str) -> Option<&Meta> {
+                $(if *kind == *<$row as Row>::KIND {
+                    return self.$field.by_uid(uid).map(|row| row.meta());
+                })*
+                None
+            }
+
             /// The metadata of everything in a namespace, kind by kind; events
             /// apart, which outlive their deletion here.
             pub fn in_namespace(&self, namespace: &Arc<str>) -> Vec<(&'static Kind, &Meta)> {

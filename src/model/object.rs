@@ -40,7 +40,8 @@ impl fmt::Display for Key {
 }
 
 /// A kind and a key: enough to address an object, not to tell it from its
-/// namesake of yesterday (that takes the uid).
+/// namesake of yesterday (that takes the uid). Without a name it stands for all
+/// objects of the kind in the namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectRef {
     pub kind: &'static Kind,
@@ -59,8 +60,11 @@ impl ObjectRef {
 }
 
 impl fmt::Display for ObjectRef {
-    /// `persistentvolumeclaim/shop/data`.
+    /// `persistentvolumeclaim/shop/data`, or `persistentvolumeclaims of shop`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.key.name.is_empty() {
+            return write!(f, "{} of {}", self.kind.plural, self.key.namespace);
+        }
         write!(f, "{}/{}", self.kind.singular, self.key)
     }
 }

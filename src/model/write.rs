@@ -49,7 +49,8 @@ pub enum Change {
     Merge(Value),
     /// PATCH by the rules of the kind (lists merged by their keys).
     Strategic(Value),
-    /// DELETE with these `DeleteOptions` (an object; may be empty).
+    /// DELETE with these `DeleteOptions` (an object; may be empty). Of an object
+    /// without a name: of all of its kind in its namespace.
     Delete(Value),
 }
 

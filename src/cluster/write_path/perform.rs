@@ -134,6 +134,9 @@ fn request(write: &Write) -> Request<Vec<u8>> {
         Change::Create(_) if write.subresource.is_none() => {
             kind.collection_path(write.object.key.namespace())
         }
+        Change::Delete(_) if write.object.key.name.is_empty() => {
+            kind.collection_path(write.object.key.namespace())
+        }
         _ => write.object.path(),
     };
     if let Some(subresource) = write.subresource {

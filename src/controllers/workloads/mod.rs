@@ -7,13 +7,23 @@
 //! Upstream: `pkg/controller/{statefulset,deployment,replicaset,garbagecollector,
 //! namespace,volume/ephemeral}`.
 
+pub mod deployment;
+pub mod ephemeral_claim;
+pub mod garbage;
+pub mod namespace;
 pub mod owners;
+pub mod replica_set;
 pub mod shell;
 pub mod stateful_set;
 
 use std::sync::Arc;
 
 use crate::controllers::work_loop::Reconciler;
+use crate::controllers::workloads::deployment::controller::DeploymentController;
+use crate::controllers::workloads::ephemeral_claim::EphemeralClaims;
+use crate::controllers::workloads::garbage::controller::GarbageCollector;
+use crate::controllers::workloads::namespace::controller::NamespaceController;
+use crate::controllers::workloads::replica_set::controller::ReplicaSetController;
 use crate::controllers::workloads::shell::Parts;
 use crate::controllers::workloads::stateful_set::controller::StatefulSetController;
 
@@ -29,9 +39,41 @@ pub struct Hosted {
 }
 
 /// All of them, in the order in which they start.
-pub const ALL: &[Hosted] = &[Hosted {
-    name: "statefulset-controller",
-    actor: "statefulset-controller",
-    component: "statefulset-controller",
-    make: |parts| Arc::new(StatefulSetController::new(parts)),
-}];
+pub const ALL: &[Hosted] = &[
+    Hosted {
+        name: "statefulset-controller",
+        actor: "statefulset-controller",
+        component: "statefulset-controller",
+        make: |parts| Arc::new(StatefulSetController::new(parts)),
+    },
+    Hosted {
+        name: "deployment-controller",
+        actor: "deployment-controller",
+        component: "deployment-controller",
+        make: |parts| Arc::new(DeploymentController::new(parts)),
+    },
+    Hosted {
+        name: "replicaset-controller",
+        actor: "replicaset-controller",
+        component: "replicaset-controller",
+        make: |parts| Arc::new(ReplicaSetController::new(parts)),
+    },
+    Hosted {
+        name: "ephemeral-volume-controller",
+        actor: "ephemeral-volume-controller",
+        component: "ephemeral_volume",
+        make: |parts| Arc::new(EphemeralClaims::new(parts)),
+    },
+    Hosted {
+        name: "garbage-collector-controller",
+        actor: "generic-garbage-collector",
+        component: "garbage-collector-controller",
+        make: |parts| Arc::new(GarbageCollector::new(parts)),
+    },
+    Hosted {
+        name: "namespace-controller",
+        actor: "namespace-controller",
+        component: "namespace-controller",
+        make: |parts| Arc::new(NamespaceController::new(parts)),
+    },
+];

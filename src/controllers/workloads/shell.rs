@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::cluster::write_path::WriteError;
 use crate::controllers::events::{Note, Recorder};
 use crate::controllers::health::Health;
@@ -45,7 +47,8 @@ impl Act {
 /// How an act went.
 #[derive(Debug)]
 pub enum Carried {
-    Done,
+    /// It was done; the server's answer, `null` if the object was gone already.
+    Done(Value),
     /// It was held; decide again on what is there now.
     Again,
     /// The object is not what was decided on.
@@ -60,7 +63,7 @@ impl Carried {
     /// The end of a pass that cannot go on after this; `None` if it can.
     pub fn end(self) -> Option<Pass> {
         match self {
-            Self::Done | Self::Again => None,
+            Self::Done(_) | Self::Again => None,
             Self::Outdated => Some(Pass::new(Outcome::Outdated)),
             Self::Exists(why) | Self::Refused(why) => Some(Pass::new(Outcome::Failed(why))),
         }
@@ -76,13 +79,13 @@ impl Parts {
                 self.health.wrote();
                 self.mirror.observe_object(write.object.kind, &answer);
                 self.tell(done);
-                Carried::Done
+                Carried::Done(answer)
             }
             Err(WriteError::DecideAgain { .. }) => Carried::Again,
             Err(WriteError::Conflict { .. }) => Carried::Outdated,
             // It has gone, which is what was wanted, or is for the next pass.
             Err(WriteError::NotFound { .. }) if matches!(write.change, Change::Delete(_)) => {
-                Carried::Done
+                Carried::Done(Value::Null)
             }
             Err(WriteError::NotFound { .. }) if write.version.is_some() => Carried::Outdated,
             // Ours, and not here yet, or somebody else's: told by nobody

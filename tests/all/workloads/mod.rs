@@ -1,5 +1,7 @@
 //! The controllers of workloads in a whole cluster, its pods run by a stand-in.
 
+mod deployment;
+mod garbage;
 mod stateful_set;
 
 use http::Method;

@@ -182,7 +182,7 @@ impl StatefulSetController {
         let creates = matches!(change, Change::Create(_));
         let memory = &mut journey.memory;
         match carried {
-            Carried::Done => {
+            Carried::Done(_) => {
                 if object.kind == kind::POD {
                     memory.attempts += usize::from(creates);
                     memory.before.entry(name).or_insert(before);

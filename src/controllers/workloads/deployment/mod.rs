@@ -1,0 +1,17 @@
+//! DeploymentController: equal pods, replaced step by step, by one ReplicaSet
+//! for each template (workloads 9).
+//!
+//! ```text
+//! deployment (read) + rows of its ReplicaSets -> decide (pure) -> one act, or rest
+//! ```
+//!
+//! Deliberately absent: proportional scaling while a roll-out is under way and
+//! scaling at once (the newest ReplicaSet takes the difference), and rollback
+//! by annotation, which the API no longer has. Upstream:
+//! `pkg/controller/deployment`.
+
+pub mod controller;
+pub mod decide;
+pub mod limits;
+pub mod replica_sets;
+pub mod status;
