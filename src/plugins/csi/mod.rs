@@ -7,7 +7,15 @@
 //!   registration ───────────────┘                        └── unix socket (any driver)
 //! ```
 //!
+//! Every call is kept with request, reply, duration and code, secrets stripped
+//! ([`calls`]). Which codes leave doubt is one table ([`error`]).
+//!
 //! Upstream: `spec.md` of the CSI specification, `pkg/volume/csi`,
 //! `pkg/kubelet/pluginmanager`.
 
+pub mod calls;
+pub mod capability;
+pub mod client;
 pub mod driver;
+pub mod error;
+pub mod transport;
