@@ -13,6 +13,7 @@
 //! reaches a loop only through its [`crate::model::clock::Clock`].
 
 pub mod attach_detach;
+pub mod csi;
 pub mod events;
 pub mod health;
 pub mod holds;

@@ -1,0 +1,90 @@
+//! The companions of CSI drivers, hosted here: what provisions and attaches
+//! volumes by calling a driver's controller service.
+//!
+//! ```text
+//! claims, volumes ──> provisioner ──┐
+//! attachments ──────> attacher ─────┴──> plugins::csi::client ──> driver
+//! ```
+//!
+//! One loop of each per driver, as upstream runs one process of each beside a
+//! driver. They speak with the rest of the cluster through its objects only, so
+//! that a companion elsewhere can take the place of any of them: those of a
+//! driver that are not hosted here are expected there.
+//!
+//! Decisions are in [`parameters`], [`plan`], [`topology`] and [`attach`]; they
+//! import no client or runtime and perform nothing. Calls of a driver may
+//! be repeated, so a companion that was killed between a call and the write
+//! that follows makes the call again.
+//!
+//! Upstream: external-provisioner, external-attacher.
+//!
+//! Absent: snapshots as sources; writing back a migrated volume in its old
+//! form; a claim that is deleted while its creation is in doubt is remembered
+//! only as long as the process lives, as upstream.
+
+pub mod attach;
+pub mod attacher;
+pub mod parameters;
+pub mod plan;
+pub mod provisioner;
+pub mod retries;
+pub mod shell;
+pub mod topology;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::controllers::csi::shell::Shell;
+use crate::plugins::csi::client::Client;
+
+/// How a driver's companions behave: their flags.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The filesystem of a class that names none.
+    pub default_fs_type: String,
+    /// The pause after a first failure; it doubles with each more.
+    pub retry_start: Duration,
+    pub retry_max: Duration,
+    /// How long a call may take.
+    pub timeout: Duration,
+    /// Provision for the selected node's own topology only.
+    pub strict_topology: bool,
+    /// Ask for all nodes' topologies where none is selected.
+    pub immediate_topology: bool,
+    /// Tell the driver the names of claim and volume.
+    pub extra_create_metadata: bool,
+    /// Publish what is left as CSIStorageCapacity.
+    pub capacity: bool,
+}
+
+impl Default for Settings {
+    /// The companions' own defaults, with ext4 as most deployments have it.
+    fn default() -> Self {
+        Self {
+            default_fs_type: "ext4".to_owned(),
+            retry_start: Duration::from_secs(1),
+            retry_max: Duration::from_secs(300),
+            timeout: Duration::from_secs(10),
+            strict_topology: false,
+            immediate_topology: true,
+            extra_create_metadata: false,
+            capacity: false,
+        }
+    }
+}
+
+/// A driver whose companions are hosted.
+#[derive(Debug, Clone)]
+pub struct HostedDriver {
+    pub client: Client,
+    pub settings: Settings,
+}
+
+/// What a companion works with.
+pub struct Parts {
+    /// The driver's name.
+    pub driver: Arc<str>,
+    pub client: Client,
+    pub settings: Settings,
+    pub shell: Shell,
+}
