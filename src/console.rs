@@ -16,6 +16,7 @@ use crate::cli::Options;
 use crate::cluster::connect::{self, ConnectError, Connection, Contexts, IN_CLUSTER};
 use crate::cluster::write_path::read_only::Access;
 use crate::config::{self, Config};
+use crate::controllers::csi::embedded::EmbeddedDriver;
 use crate::failure::Failure;
 use crate::log::Log;
 use crate::scenario::{self, BadScenario, Pace, Player, Scenario};
@@ -143,7 +144,12 @@ impl Entrance {
             true => Access::locked(),
             false => Access::writable(),
         };
-        let options = EmbeddedOptions { name: DEMO.into(), access, ..EmbeddedOptions::default() };
+        let options = EmbeddedOptions {
+            name: DEMO.into(),
+            access,
+            drivers: EmbeddedDriver::of_a_demo(),
+            ..EmbeddedOptions::default()
+        };
         let session = Session::embedded(options)
             .map_err(|error| Failure::new(format!("the demo cannot start: {error:?}")))?;
         let (path, mirror) = (&session.path, &session.mirror);

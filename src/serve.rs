@@ -12,6 +12,7 @@ use crate::cluster::connect::Contexts;
 use crate::cluster::embedded::serve::{Listener, ServeError};
 use crate::cluster::write_path::read_only::{Access, ReadOnlyLayer};
 use crate::config;
+use crate::controllers::csi::embedded::EmbeddedDriver;
 use crate::controllers::host;
 use crate::failure::Failure;
 use crate::session::{EmbeddedOptions, Session};
@@ -31,6 +32,7 @@ pub async fn run(options: Serve) -> Result<(), Failure> {
         name: "serve".into(),
         access: access.clone(),
         controllers: (!options.no_controllers).then(host::Options::default),
+        drivers: EmbeddedDriver::of_a_demo(),
         ..EmbeddedOptions::default()
     })
     .map_err(|error| Failure::new(format!("the embedded cluster does not start: {error}")))?;

@@ -25,6 +25,8 @@ use crate::cluster::permissions::Permissions;
 use crate::cluster::write_path::WritePath;
 use crate::cluster::write_path::read_only::Access;
 use crate::cluster::write_path::step_gate::{Mode, StepGate};
+use crate::controllers::csi;
+use crate::controllers::csi::embedded::EmbeddedDriver;
 use crate::controllers::host::{self, Host};
 use crate::controllers::machines::Machines;
 use crate::mirror::Mirror;
@@ -32,6 +34,7 @@ use crate::mirror::watch::{WatchOptions, Watching};
 use crate::model::clock::Clock;
 use crate::model::node::CONTROLLER_MANAGED;
 use crate::model::write::Actor;
+use crate::plugins::csi::calls::Calls;
 use crate::plugins::host::simulated::World;
 use crate::plugins::host::simulated::rules::Latency;
 use crate::plugins::layout::Layout;
@@ -69,6 +72,8 @@ pub struct Demo {
     pub clock: Option<RunningClock>,
     /// The simulated machines under its nodes, if it has such.
     pub world: Option<World>,
+    /// The calls to its CSI drivers.
+    pub calls: Calls,
 }
 
 /// What is under the nodes of an embedded cluster.
@@ -91,6 +96,8 @@ pub struct EmbeddedOptions {
     /// given there stay.
     pub controllers: Option<host::Options>,
     pub machines: NodeMachines,
+    /// CSI drivers in this process, on those machines.
+    pub drivers: Vec<EmbeddedDriver>,
 }
 
 impl Default for EmbeddedOptions {
@@ -100,6 +107,7 @@ impl Default for EmbeddedOptions {
             access: Access::writable(),
             controllers: Some(host::Options::default()),
             machines: NodeMachines::Simulated,
+            drivers: Vec::new(),
         }
     }
 }
@@ -152,19 +160,24 @@ impl Session {
         embedded: Embedded,
         options: EmbeddedOptions,
     ) -> Self {
-        let EmbeddedOptions { name, access, controllers, machines } = options;
+        let EmbeddedOptions { name, access, controllers, machines, drivers } = options;
         let path = WritePath::new(base, "default", clock, access);
         let options = WatchOptions { hosting: controllers.is_some(), ..WatchOptions::default() };
         let mut session = Self::open(name, String::new(), path, options);
         let clock = session.path.clock().clone();
         let world = machines.world(&clock);
+        let mut calls = Calls::default();
         if let Some(mut controllers) = controllers {
             if controllers.machines.is_none() {
                 controllers.machines = world.clone().map(|world| Machines::of(world, false));
             }
+            if let Some(world) = &world {
+                controllers.csi = csi::embedded::start(&drivers, world, &NODES, &clock);
+            }
+            calls = controllers.csi.calls.clone();
             session.host = Some(host::start(&session.path, &session.mirror, &clock, &controllers));
         }
-        session.demo = Some(Demo { embedded, clock: None, world });
+        session.demo = Some(Demo { embedded, clock: None, world, calls });
         session
     }
 

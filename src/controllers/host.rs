@@ -16,6 +16,12 @@ use tokio::task::JoinHandle;
 use crate::cluster::write_path::WritePath;
 use crate::controllers::attach_detach;
 use crate::controllers::attach_detach::controller::AttachDetachController;
+use crate::controllers::csi;
+use crate::controllers::csi::attacher::Attacher;
+use crate::controllers::csi::embedded::Csi;
+use crate::controllers::csi::provisioner::Provisioner;
+use crate::controllers::csi::registration::Registration;
+use crate::controllers::csi::shell::Shell;
 use crate::controllers::events::{self, Recorder};
 use crate::controllers::health::{Figures, Health, LoopState};
 use crate::controllers::machines::Machines;
@@ -35,6 +41,7 @@ use crate::mirror::{KINDS, Mirror};
 use crate::model::clock::Clock;
 use crate::model::kind::{self, Kind};
 use crate::plugins::block_disk::{self, BlockDisk};
+use crate::plugins::csi::driver::state::identity;
 use crate::plugins::host_path::{Directories, HostPath};
 use crate::plugins::kinds::CONTROLLER_PLUGINS;
 use crate::plugins::nfs::Nfs;
@@ -66,6 +73,10 @@ const NEEDED_TO_PLACE: [&Kind; 5] = [
 const NEEDED_TO_ATTACH: [&Kind; 4] =
     [kind::NODE, kind::CSI_NODE, kind::CSI_DRIVER, kind::VOLUME_ATTACHMENT];
 
+/// How often the companions of drivers look at everything again (upstream:
+/// their informers' resync).
+const COMPANIONS_LOOK: Duration = Duration::from_secs(600);
+
 /// How often attached volumes are verified.
 const VERIFY_EVERY: Duration = Duration::from_secs(60);
 
@@ -84,6 +95,8 @@ pub struct Options {
     pub directories: Directories,
     /// The machines under the nodes; `None`: nothing is attached or mounted.
     pub machines: Option<Machines>,
+    /// The CSI drivers that nodes have, and those whose companions run here.
+    pub csi: Csi,
 }
 
 impl Default for Options {
@@ -96,6 +109,7 @@ impl Default for Options {
             resync: Duration::from_secs(15),
             directories: Directories::default(),
             machines: None,
+            csi: Csi::default(),
         }
     }
 }
@@ -202,7 +216,7 @@ pub fn start_with(
     if let Some(machines) = &options.machines {
         attach_detach(&mut host, &starter, server, machines);
     }
-
+    csi(&mut host, &starter, server);
     for hosted in workloads::ALL {
         let (server, health) = (server(hosted.actor), Health::default());
         let parts = workloads::shell::Parts {
@@ -217,6 +231,51 @@ pub fn start_with(
         host.loops.push(starter.controller_with(KINDS, name, actor, health, None, reconciler));
     }
     host
+}
+
+/// Starts what writes down the nodes' drivers, and their companions.
+fn csi(host: &mut Host, starter: &Starter<'_>, server: &dyn Fn(&str) -> Arc<dyn Server>) {
+    let csi = &starter.options.csi;
+    if csi.is_empty() {
+        return;
+    }
+    let shell = |actor: &str, recorder: Recorder, health: &Health| Shell {
+        server: server(actor),
+        mirror: starter.mirror.clone(),
+        recorder,
+        clock: starter.clock.clone(),
+        health: health.clone(),
+    };
+    let needed = &NEEDED_TO_ATTACH[..];
+    let (name, actor, health) = ("csi-node-registration", "kubelet", Health::default());
+    let recorder = host.recorder(actor, server(actor), starter);
+    let registration = Registration::new(shell(actor, recorder, &health), csi.on_nodes.clone());
+    let registration = Arc::new(registration);
+    host.loops.push(starter.controller_with(needed, name, actor, health, None, registration));
+    for driver in &csi.hosted {
+        let provisioner = driver.provisioner();
+        let parts = |shell| csi::Parts {
+            driver: provisioner.clone(),
+            client: driver.client.clone(),
+            settings: driver.settings.clone(),
+            shell,
+        };
+        let (actor, health) = ("csi-provisioner", Health::default());
+        let run = identity(&format!("{provisioner}@{}", starter.clock.now()));
+        let component: Arc<str> = format!("{provisioner}_pvdeck_{run}").into();
+        let recorder = host.recorder_of(actor, component, server(actor), starter);
+        let controller = Provisioner::new(parts(shell(actor, recorder, &health)));
+        let (controller, resync) = (Arc::new(controller), Some(COMPANIONS_LOOK));
+        host.loops.push(starter.controller_with(needed, actor, actor, health, resync, controller));
+        if driver.is_stand_in() {
+            continue;
+        }
+        let (actor, health) = ("csi-attacher", Health::default());
+        let recorder = host.recorder(actor, server(actor), starter);
+        let controller = Attacher::new(parts(shell(actor, recorder, &health)));
+        let (controller, resync) = (Arc::new(controller), Some(COMPANIONS_LOOK));
+        host.loops.push(starter.controller_with(needed, actor, actor, health, resync, controller));
+    }
 }
 
 /// Starts the attach/detach controller.
@@ -354,11 +413,22 @@ impl Host {
         server: Arc<dyn Server>,
         starter: &Starter<'_>,
     ) -> Recorder {
+        self.recorder_of(component, component.into(), server, starter)
+    }
+
+    /// The same, sent by a task of another name.
+    fn recorder_of(
+        &mut self,
+        task: &'static str,
+        component: Arc<str>,
+        server: Arc<dyn Server>,
+        starter: &Starter<'_>,
+    ) -> Recorder {
         let (recorder, notes) = Recorder::new();
         let sending = events::send_events(component, notes, server, starter.clock.clone());
         let health = Health::default();
         health.change(|figures| figures.state = LoopState::Running);
-        self.loops.push(starter.task("event-recorder", component, health, sending.boxed()));
+        self.loops.push(starter.task("event-recorder", task, health, sending.boxed()));
         self.recorders.push(recorder.clone());
         recorder
     }

@@ -8,6 +8,7 @@ use pvdeck::cluster::clock::ManualClock;
 use pvdeck::cluster::embedded::{Embedded, Options};
 use pvdeck::cluster::write_path::WritePath;
 use pvdeck::cluster::write_path::step_gate::StepGate;
+use pvdeck::controllers::csi::embedded::EmbeddedDriver;
 use pvdeck::controllers::host;
 use pvdeck::mirror::Mirror;
 use pvdeck::model::clock::Clock;
@@ -20,7 +21,7 @@ const START: i64 = 1_800_000_000;
 
 /// How many objects the original's controllers work on at once: recorded orders
 /// depend on it.
-const ONE_AT_A_TIME: usize = 1;
+pub const ONE_AT_A_TIME: usize = 1;
 
 /// An embedded cluster with its mirror, the hosted controllers and two nodes.
 pub struct World {
@@ -49,22 +50,28 @@ impl World {
     /// Runs something in a world of its own, with a runtime of its own: when it
     /// ends, so do all tasks.
     pub fn run<T>(play: impl AsyncFnOnce(Self) -> T) -> T {
-        Self::run_parallel(ONE_AT_A_TIME, play)
-    }
-
-    /// The same, with controllers that work on so many objects at once.
-    pub fn run_parallel<T>(parallel: usize, play: impl AsyncFnOnce(Self) -> T) -> T {
-        Self::run_with(parallel, NodeMachines::Simulated, play)
+        Self::run_with(ONE_AT_A_TIME, NodeMachines::Simulated, Vec::new(), play)
     }
 
     /// The same, with nothing under the nodes: no pod runs by itself.
     pub fn run_without_machines<T>(play: impl AsyncFnOnce(Self) -> T) -> T {
-        Self::run_with(ONE_AT_A_TIME, NodeMachines::Nothing, play)
+        Self::run_with(ONE_AT_A_TIME, NodeMachines::Nothing, Vec::new(), play)
+    }
+
+    /// The same, in the cluster that recordings were made on, with so many
+    /// objects at once: its driver has one name for both nodes.
+    pub fn run_recorded<T>(parallel: usize, play: impl AsyncFnOnce(Self) -> T) -> T {
+        let driver = EmbeddedDriver {
+            node_id: Some("host-1".to_owned()),
+            ..EmbeddedDriver::named("hostpath.csi.k8s.io")
+        };
+        Self::run_with(parallel, NodeMachines::Simulated, vec![driver], play)
     }
 
     fn run_with<T>(
         parallel: usize,
         machines: NodeMachines,
+        drivers: Vec<EmbeddedDriver>,
         play: impl AsyncFnOnce(Self) -> T,
     ) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -72,16 +79,17 @@ impl World {
             .start_paused(true)
             .build()
             .expect("a runtime");
-        runtime.block_on(async { play(Self::new(parallel, machines).await).await })
+        runtime.block_on(async { play(Self::new(parallel, machines, drivers).await).await })
     }
 
-    async fn new(parallel: usize, machines: NodeMachines) -> Self {
+    async fn new(parallel: usize, machines: NodeMachines, drivers: Vec<EmbeddedDriver>) -> Self {
         let clock = clock();
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
         let controllers = host::Options { parallel, ..host::Options::default() };
         let options = EmbeddedOptions {
             controllers: Some(controllers),
             machines,
+            drivers,
             ..EmbeddedOptions::default()
         };
         let session = Session::embedded_on(shared, options).expect("an embedded cluster");

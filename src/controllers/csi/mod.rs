@@ -24,9 +24,11 @@
 
 pub mod attach;
 pub mod attacher;
+pub mod embedded;
 pub mod parameters;
 pub mod plan;
 pub mod provisioner;
+pub mod registration;
 pub mod retries;
 pub mod shell;
 pub mod topology;
@@ -40,6 +42,9 @@ use crate::plugins::csi::client::Client;
 /// How a driver's companions behave: their flags.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// The name of the classes' provisioner that is answered to; empty: the
+    /// driver's own. A driver may stand in for one that is no CSI driver.
+    pub provisioner: String,
     /// The filesystem of a class that names none.
     pub default_fs_type: String,
     /// The pause after a first failure; it doubles with each more.
@@ -53,14 +58,13 @@ pub struct Settings {
     pub immediate_topology: bool,
     /// Tell the driver the names of claim and volume.
     pub extra_create_metadata: bool,
-    /// Publish what is left as CSIStorageCapacity.
-    pub capacity: bool,
 }
 
 impl Default for Settings {
     /// The companions' own defaults, with ext4 as most deployments have it.
     fn default() -> Self {
         Self {
+            provisioner: String::new(),
             default_fs_type: "ext4".to_owned(),
             retry_start: Duration::from_secs(1),
             retry_max: Duration::from_secs(300),
@@ -68,7 +72,6 @@ impl Default for Settings {
             strict_topology: false,
             immediate_topology: true,
             extra_create_metadata: false,
-            capacity: false,
         }
     }
 }
@@ -80,9 +83,24 @@ pub struct HostedDriver {
     pub settings: Settings,
 }
 
+impl HostedDriver {
+    /// The name of the provisioner that it is.
+    pub fn provisioner(&self) -> Arc<str> {
+        match &*self.settings.provisioner {
+            "" => self.client.driver().clone(),
+            name => name.into(),
+        }
+    }
+
+    /// Whether it answers to a name that is not the driver's.
+    pub fn is_stand_in(&self) -> bool {
+        self.provisioner() != *self.client.driver()
+    }
+}
+
 /// What a companion works with.
 pub struct Parts {
-    /// The driver's name.
+    /// Whose companion it is: the driver's name, or the one it stands in for.
     pub driver: Arc<str>,
     pub client: Client,
     pub settings: Settings,

@@ -270,6 +270,7 @@ impl Given<'_> {
     /// The PersistentVolume of what was made.
     pub fn volume(
         &self,
+        provisioner: &str,
         driver: &str,
         identity: &str,
         made: &csi::Volume,
@@ -325,7 +326,7 @@ impl Given<'_> {
             "metadata": {
                 "name": volume_name(claim),
                 "annotations": {
-                    "pv.kubernetes.io/provisioned-by": driver,
+                    "pv.kubernetes.io/provisioned-by": provisioner,
                     DELETION_SECRET[0]: deletion.0,
                     DELETION_SECRET[1]: deletion.1,
                 },

@@ -83,7 +83,6 @@ impl Provisioner {
 
     fn concerns_volume(&self, volume: &Volume) -> bool {
         volume.meta.annotation(PROVISIONED_BY) == Some(&*self.parts.driver)
-            || volume.source.driver.as_ref() == Some(&self.parts.driver)
     }
 
     fn is_ours(&self, object: &ObjectRef) -> bool {
@@ -273,8 +272,18 @@ impl Provisioner {
             mutable: self.mutable_parameters(claim).await.map_err(no_change)?,
         };
         let made = self.create(&given).await?;
-        let volume = given.volume(&self.parts.driver, &self.identity, &made, &secrets);
+        let volume = self.object(&given, &made, &secrets);
         self.save(claim, volume).await
+    }
+
+    fn object(
+        &self,
+        given: &Given<'_>,
+        made: &csi::Volume,
+        secrets: &[(SecretUse, SecretRef)],
+    ) -> Value {
+        let driver = self.parts.client.driver();
+        given.volume(&self.parts.driver, driver, &self.identity, made, secrets)
     }
 
     async fn create(&self, given: &Given<'_>) -> Result<csi::Volume, Failure> {
@@ -337,7 +346,7 @@ impl Provisioner {
         let volume = source["spec"]["volumeName"].as_str().unwrap_or_default();
         let volume = ObjectRef::new(kind::PERSISTENT_VOLUME, Key::cluster(volume));
         let volume = shell.get(&volume).await?.unwrap_or_default();
-        let handle = plan::clone_of(&self.parts.driver, claim, &source, &volume)
+        let handle = plan::clone_of(self.parts.client.driver(), claim, &source, &volume)
             .map_err(|error| format!("{begin}: {error}"))?;
         let decide = |source: &Value| {
             let mut list = finalizers(source);
@@ -406,7 +415,8 @@ impl Provisioner {
         let waits = class["volumeBindingMode"] == "WaitForFirstConsumer";
         let nodes = self.parts.shell.mirror.read(|tables| {
             let of = |node: &Arc<crate::model::csi::CsiNode>| {
-                let driver = node.drivers.iter().find(|own| own.name == self.parts.driver)?;
+                let driver =
+                    node.drivers.iter().find(|own| own.name == *self.parts.client.driver())?;
                 let labels = tables.nodes.get(&node.meta.key)?.meta.labels.clone();
                 let keys = driver.topology_keys.to_vec();
                 Some((node.meta.key.name.clone(), keys, labels))

@@ -107,11 +107,12 @@ impl Recorder {
 /// Sends notes as Events of `component` until every recorder is gone. What the
 /// server refuses is logged and let go.
 pub async fn send_events(
-    component: &'static str,
+    component: impl Into<Arc<str>>,
     mut notes: mpsc::Receiver<Note>,
     server: Arc<dyn Server>,
     clock: Arc<dyn Clock>,
 ) {
+    let component = &*component.into();
     let mut correlator = Correlator::default();
     let mut names = Names::default();
     while let Some(note) = notes.recv().await {

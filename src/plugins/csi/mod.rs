@@ -18,4 +18,5 @@ pub mod capability;
 pub mod client;
 pub mod driver;
 pub mod error;
+pub mod node_drivers;
 pub mod transport;

@@ -7,7 +7,7 @@ use super::load::{Recording, Step};
 
 /// The components whose events the hosted controllers publish. Everything else
 /// in a trace is the work of a part that is yet to come.
-const BUILT: &[&str] = &["persistentvolume-controller"];
+const BUILT: &[&str] = &["persistentvolume-controller", "hostpath.csi.k8s.io_<host>_<uid>"];
 
 /// What is done to the machine's disk, which only a kubelet or a driver would
 /// notice: performed by doing nothing.

@@ -74,6 +74,14 @@ pub fn observation(commits: &[Committed], notes: &Notes) -> Observation {
     Observation { steps: outcomes.collect(), log, events }
 }
 
+/// The name of a provisioner without machine and run.
+fn without_run(component: &str) -> String {
+    match component.split_once("_pvdeck_") {
+        Some((driver, _)) => format!("{driver}_<host>_<uid>"),
+        None => component.to_owned(),
+    }
+}
+
 fn event(object: &Value, tokens: &Tokens) -> Event {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let about = &object["involvedObject"];
@@ -85,7 +93,7 @@ fn event(object: &Value, tokens: &Tokens) -> Event {
         object: tokens.text(&format!("{}/{}", text(&about["kind"]), text(&about["name"]))),
         kind: text(&object["type"]),
         reason: text(&object["reason"]),
-        component,
+        component: without_run(&component),
         message: tokens.text(&text(&object["message"])),
     }
 }

@@ -20,6 +20,11 @@ pub fn with_root(value: &mut Value) {
     }
 }
 
+/// Whether a driver has made this handle up, in the form of a UUID.
+fn is_made_up(handle: &str) -> bool {
+    handle.len() == 36 && handle.chars().all(|c| c.is_ascii_hexdigit() || c == '-')
+}
+
 /// What has been replaced so far, in the order of appearance.
 #[derive(Debug, Default)]
 pub struct Tokens {
@@ -38,6 +43,10 @@ impl Tokens {
         let number = if *count > 1 { format!("#{count}") } else { String::new() };
         self.replace(object["metadata"]["uid"].as_str(), format!("<uid:{name}{number}>"));
         let volume = self.text(object["metadata"]["name"].as_str().unwrap_or_default());
+        let handle = object["spec"]["csi"]["volumeHandle"].as_str();
+        if handle.is_some_and(is_made_up) {
+            self.replace(handle, format!("<handle:{volume}>"));
+        }
         let path = object["spec"]["hostPath"]["path"].as_str().unwrap_or_default();
         if let Some((folder, handle)) = path.rsplit_once('/')
             && folder == PROVISIONED

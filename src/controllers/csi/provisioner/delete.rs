@@ -78,8 +78,7 @@ impl Provisioner {
 
 /// Whether the volume is one that we made.
 fn is_made_by(volume: &Value, driver: &str) -> bool {
-    volume["metadata"]["annotations"][PROVISIONED_BY] == driver
-        && volume["spec"]["csi"]["driver"] == driver
+    volume["metadata"]["annotations"][PROVISIONED_BY] == driver && volume["spec"]["csi"].is_object()
 }
 
 /// Whether what is behind a volume is to be deleted.

@@ -1,0 +1,45 @@
+//! Which drivers are registered on which node, and the way to each.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::plugins::csi::client::Client;
+
+/// The drivers of all nodes of a cluster. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct NodeDrivers(Arc<Mutex<BTreeMap<Arc<str>, Drivers>>>);
+
+type Drivers = BTreeMap<Arc<str>, Client>;
+
+impl NodeDrivers {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Drivers>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A driver can be called on a node; one of that name before gives way.
+    pub fn register(&self, node: &str, client: Client) {
+        let driver = client.driver().clone();
+        self.lock().entry(node.into()).or_default().insert(driver, client);
+    }
+
+    pub fn unregister(&self, node: &str, driver: &str) {
+        if let Some(drivers) = self.lock().get_mut(node) {
+            drivers.remove(driver);
+        }
+    }
+
+    /// The way to a driver on a node.
+    pub fn client(&self, node: &str, driver: &str) -> Option<Client> {
+        self.lock().get(node)?.get(driver).cloned()
+    }
+
+    /// The drivers on a node, by name.
+    pub fn on(&self, node: &str) -> Vec<Client> {
+        self.lock().get(node).into_iter().flat_map(|drivers| drivers.values().cloned()).collect()
+    }
+
+    /// Whether a node has or had drivers.
+    pub fn knows(&self, node: &str) -> bool {
+        self.lock().contains_key(node)
+    }
+}
