@@ -1,17 +1,28 @@
 //! `kubernetes.io/configmap` and `kubernetes.io/secret`: a file per key, in a
 //! plain directory. What the API has comes in through
-//! [`NodeVolume::provided`]; publishing again brings the files up to date.
+//! [`NodeVolume::provided`]; publishing again brings the files up to date, all
+//! of them at one moment:
+//!
+//! ```text
+//! key                        -> ..data/key
+//! ..data                     -> ..2026_01_01_08_00_00.17
+//! ..2026_01_01_08_00_00.17/key  the content
+//! ```
+//!
+//! New content is written beside the old, then `..data` is turned to it.
+//! Upstream: `pkg/volume/util/atomic_writer.go`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use base64::Engine;
 use futures::future::{FutureExt, ready};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::model::volume_source::{Keys, VolumeSource, VolumeSpec};
 use crate::plugins::error::PluginError;
-use crate::plugins::host::{Files, Host};
+use crate::plugins::host::{FileKind, Files, Host, HostError};
 use crate::plugins::plugin::{
     Capabilities, Capability, Done, FoundVolume, Need, NodeVolume, PluginFacts, Published,
     VolumePlugin,
@@ -91,6 +102,93 @@ impl KeyFiles {
     }
 }
 
+/// The link that all visible names lead through.
+const DATA: &str = "..data";
+/// The largest file of a ConfigMap or Secret: the API takes no larger object.
+const FILE_MAX: u64 = 4 << 20;
+
+/// Brings the files below `target` up to date; nothing is written if they are.
+async fn write(
+    files: Files<'_>,
+    target: &str,
+    wanted: &Wanted,
+    now: Timestamp,
+) -> Result<(), HostError> {
+    let data = format!("{target}/{DATA}");
+    let tops: BTreeSet<&str> = wanted.keys().filter_map(|path| path.split('/').next()).collect();
+    let is_there = files.look(&data).await?.is_some();
+    let mut current = None;
+    if is_there {
+        let mut held = BTreeMap::new();
+        read(files, &data, "", &mut held).await?;
+        let same = held.len() == wanted.len()
+            && wanted.iter().all(|(path, (content, _))| held.get(path) == Some(content));
+        if same {
+            current = files.look_at_link(&data).await?.and_then(|facts| facts.link);
+        }
+    }
+    let current = match current {
+        Some(current) => current,
+        None => {
+            let fresh = fresh(files, target, now).await?;
+            for (path, (content, mode)) in wanted {
+                let path = format!("{target}/{fresh}/{path}");
+                if let Some((folder, _)) = path.rsplit_once('/') {
+                    files.make_directories(folder, 0o755).await?;
+                }
+                files.write(&path, content, *mode).await?;
+            }
+            files.link(&data, &fresh).await?;
+            fresh
+        }
+    };
+    for top in &tops {
+        files.link(&format!("{target}/{top}"), &format!("{DATA}/{top}")).await?;
+    }
+    for entry in files.list(target).await? {
+        let path = format!("{target}/{}", entry.name);
+        let is_kept = entry.name == DATA || entry.name == current || tops.contains(&*entry.name);
+        match entry.facts.kind {
+            _ if is_kept => {}
+            FileKind::Directory => files.remove_tree(&path).await?,
+            _ => files.remove_file(&path).await?,
+        }
+    }
+    Ok(())
+}
+
+/// Makes a directory that was not there, named after the time.
+async fn fresh(files: Files<'_>, target: &str, now: Timestamp) -> Result<String, HostError> {
+    let mut number = now.subsec_nanosecond();
+    loop {
+        let name = format!("..{}.{number}", now.strftime("%Y_%m_%d_%H_%M_%S"));
+        let path = format!("{target}/{name}");
+        if files.look_at_link(&path).await?.is_none() {
+            files.make_directories(&path, 0o755).await?;
+            return Ok(name);
+        }
+        number += 1;
+    }
+}
+
+/// All files below a directory with their content, by path.
+async fn read(
+    files: Files<'_>,
+    folder: &str,
+    prefix: &str,
+    held: &mut BTreeMap<String, Vec<u8>>,
+) -> Result<(), HostError> {
+    for entry in files.list(folder).await? {
+        let (path, name) = (format!("{folder}/{}", entry.name), format!("{prefix}{}", entry.name));
+        if entry.facts.kind == FileKind::Directory {
+            Box::pin(read(files, &path, &format!("{name}/"), held)).await?;
+        } else {
+            held.insert(name, files.read(&path, FILE_MAX).await?);
+        }
+    }
+    Ok(())
+}
+
 impl VolumePlugin for KeyFiles {
     fn facts(&self) -> PluginFacts {
         let (name, source) = match self {
@@ -124,24 +222,13 @@ impl VolumePlugin for KeyFiles {
             let files = Files(&*volume.host);
             let target = self.pod_path(volume);
             files.make_directories(&target, 0o777).await?;
-            for (path, (content, mode)) in &wanted {
-                if path.split('/').any(|step| step == "..") {
-                    let text = format!("invalid path: {path}: must not contain '..'");
-                    return Err(PluginError::Failed(text));
-                }
-                let path = format!("{target}/{path}");
-                if let Some((folder, _)) = path.rsplit_once('/') {
-                    files.make_directories(folder, 0o755).await?;
-                }
-                files.write(&path, content, *mode).await?;
+            if let Some(path) = wanted.keys().find(|path| path.split('/').any(|step| step == ".."))
+            {
+                let text = format!("invalid path: {path}: must not contain '..'");
+                return Err(PluginError::Failed(text));
             }
-            for entry in files.list(&target).await? {
-                let below = format!("{}/", entry.name);
-                let own = |path: &String| *path == entry.name || path.starts_with(&below);
-                if !wanted.keys().any(own) {
-                    files.remove_tree(&format!("{target}/{}", entry.name)).await?;
-                }
-            }
+            let now = volume.host.clock().now();
+            write(files, &target, &wanted, now).await?;
             steps::own(volume, &target).await?;
             let published =
                 Published { host_path: target, read_only: true, managed: true, warning: None };

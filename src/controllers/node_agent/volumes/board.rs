@@ -79,6 +79,8 @@ pub struct Known<'a> {
     pub actual: &'a Actual,
     pub operations: &'a Operations,
     pub node: &'a NodeLists,
+    /// All pods are known: what none of them wants goes.
+    pub may_take_away: bool,
 }
 
 /// The stage of a volume, if it is on the board at all.
@@ -100,6 +102,7 @@ pub fn stage(known: &Known<'_>, name: &Arc<str>, journey: Option<&Journey>) -> O
                 DeviceState::NotMounted | DeviceState::Uncertain => Stage::Wait,
             }
         }
+        (None, Some(there)) if !there.pods.is_empty() && !known.may_take_away => Stage::Running,
         (None, Some(there)) if !there.pods.is_empty() => Stage::Unpublish,
         (None, Some(there)) => match there.device {
             DeviceState::NotMounted => Stage::Detach,

@@ -36,6 +36,8 @@ pub struct MountFor {
     pub pod: Arc<WantedPod>,
     /// Another pod of this node has the volume, or may have it.
     pub is_with_another_pod: bool,
+    /// This pod has nothing of the volume yet.
+    pub is_new: bool,
 }
 
 impl Job {

@@ -39,7 +39,7 @@ use crate::controllers::server::Server;
 use crate::model::clock::{Clock, TimerUse};
 use crate::model::node::Node;
 use crate::model::node_board::NodeBoard;
-use crate::plugins::host::Host;
+use crate::plugins::host::{Host, HostError};
 use crate::plugins::plugin::{Capability, Plugins};
 
 /// How long a pod's start, or end, waits for its volumes.
@@ -115,6 +115,7 @@ impl State {
             actual: &self.actual,
             operations: &self.operations,
             node: &self.node,
+            may_take_away: self.may_take_away(),
         }
     }
 }
@@ -210,8 +211,8 @@ impl VolumeManager {
     /// Finds out what is on the host; tries until it knows.
     async fn reconstruct(&self) {
         let mut pause = PAUSE_MIN;
-        let found = loop {
-            match reconstruct::scan(&*self.parts.host).await {
+        let (actual, unknown) = loop {
+            match self.found().await {
                 Ok(found) => break found,
                 Err(error) => {
                     let node = self.parts.host.node();
@@ -221,8 +222,6 @@ impl VolumeManager {
                 }
             }
         };
-        let (actual, unknown) =
-            reconstruct::enter(&self.parts.host, &self.parts.plugins, found).await;
         let mut state = self.lock();
         state.found = if actual.volumes.is_empty() {
             Found::Resolved
@@ -231,6 +230,11 @@ impl VolumeManager {
         };
         (state.actual, state.unknown) = (actual, unknown);
         state.is_dirty = true;
+    }
+
+    async fn found(&self) -> Result<(Actual, Vec<FoundPath>), HostError> {
+        let found = reconstruct::scan(&*self.parts.host).await?;
+        reconstruct::enter(&self.parts.host, &self.parts.plugins, found).await
     }
 
     /// Waits until `look` has an answer, at most so long; else what it says then.

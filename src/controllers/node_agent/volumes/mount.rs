@@ -13,7 +13,7 @@ use crate::model::clock::TimerUse;
 use crate::model::node_board::Stage;
 use crate::model::volume_source::{VolumeSource, VolumeSpec};
 use crate::plugins::PluginError;
-use crate::plugins::plugin::Capability;
+use crate::plugins::plugin::{Capability, NodeVolume};
 
 /// How long a device is waited for.
 const DEVICE_WAIT: Duration = Duration::from_secs(600);
@@ -149,8 +149,25 @@ async fn publish(job: &Job, target: &MountFor, end: &mut MountEnd) -> Result<(),
             Ok(())
         }
         Err(error) => {
-            end.mount = Some(Err(ErrorClass::of(&error)));
+            let class = match ErrorClass::of(&error) {
+                ErrorClass::Final if target.is_new => take_back(job, &volume).await,
+                class => class,
+            };
+            end.mount = Some(Err(class));
             Err(failure(STEP, &job.spec, &error))
+        }
+    }
+}
+
+/// Takes away what a failed step left of a mount that was not there before:
+/// nothing else would, once the pod is gone.
+async fn take_back(job: &Job, volume: &NodeVolume) -> ErrorClass {
+    match job.plugin.unpublish(volume).await {
+        Ok(()) => ErrorClass::Final,
+        Err(error) => {
+            let (node, name) = (&job.node, &job.spec.name);
+            tracing::warn!(%node, volume = %name, %error, "a failed mount is not cleaned up");
+            ErrorClass::Uncertain
         }
     }
 }

@@ -174,19 +174,30 @@ impl Planner<'_> {
     /// Step 2.
     fn mount(&mut self) {
         for (name, volume) in &self.view.desired.volumes {
-            for pod in volume.pods.keys() {
+            for pod in self.in_turn(name, volume) {
                 if self.is_running(&OperationKey::volume(name)) {
                     break;
                 }
-                match self.view.actual.volumes.get(name) {
+                let there = self.view.actual.volumes.get(name);
+                match there.filter(|there| is_attached(volume, there)) {
+                    Some(there) => self.mount_for(name, volume, there, pod),
                     None => {
                         self.attach(name, volume);
                         break;
                     }
-                    Some(actual) => self.mount_for(name, volume, actual, pod),
                 }
             }
         }
+    }
+
+    /// The pods of a volume, beginning after the one for which it was tried
+    /// last: one that is always refused must not keep the others from it.
+    fn in_turn<'b>(&self, name: &str, volume: &'b DesiredVolume) -> Vec<&'b Arc<str>> {
+        let last = self.view.operations.of(name).and_then(|failed| failed.for_pod.clone());
+        let (mut pods, before): (Vec<_>, Vec<_>) =
+            volume.pods.keys().partition(|pod| Some(*pod) > last.as_ref());
+        pods.extend(before);
+        pods
     }
 
     fn attach(&mut self, name: &Arc<str>, volume: &DesiredVolume) {
@@ -204,6 +215,10 @@ impl Planner<'_> {
         actual: &ActualVolume,
         pod: &Arc<str>,
     ) {
+        // Found after a restart: its device is known with the node's status.
+        if volume.is_attachable() && actual.attachable == Attachability::Uncertain {
+            return;
+        }
         let needed = actual
             .pods
             .get(pod)
@@ -241,6 +256,12 @@ impl Planner<'_> {
             }
         }
     }
+}
+
+/// Whether a volume that is there is attached as well. One that was found after
+/// a restart may have been detached meanwhile: it is looked for again.
+fn is_attached(wanted: &DesiredVolume, there: &ActualVolume) -> bool {
+    !wanted.is_attachable() || there.attachable != Attachability::False
 }
 
 /// What `status.volumesInUse` has to be: the attachable volumes that are

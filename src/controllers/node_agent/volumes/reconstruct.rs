@@ -11,6 +11,7 @@ use crate::controllers::node_agent::volumes::actual::{
     Actual, ActualMount, ActualVolume, Attachability, DeviceState, MountState,
 };
 use crate::controllers::node_agent::volumes::job::only_uid;
+use crate::model::volume_source::VolumeSpec;
 use crate::plugins::PluginError;
 use crate::plugins::host::files::FileEntry;
 use crate::plugins::host::{FileKind, Files, Host, HostError, OnBehalf};
@@ -75,7 +76,7 @@ pub async fn enter(
     host: &Arc<dyn Host>,
     plugins: &Plugins,
     found: Vec<FoundPath>,
-) -> (Actual, Vec<FoundPath>) {
+) -> Result<(Actual, Vec<FoundPath>), HostError> {
     let (mut actual, mut failed) = (Actual::default(), Vec::new());
     for path in found {
         let entered = match plugins.by_name(&path.plugin) {
@@ -88,7 +89,105 @@ pub async fn enter(
             failed.push(path);
         }
     }
-    (actual, failed)
+    enter_leftovers(host, plugins, &mut actual).await?;
+    Ok((actual, failed))
+}
+
+/// Enters what is mounted for all pods, or bound for one, but has left nothing
+/// in any pod's directory: the agent was stopped between two steps of a mount,
+/// and the pod has gone since. Upstream overlooks it; a volume could then be
+/// detached while it is mounted.
+async fn enter_leftovers(
+    host: &Arc<dyn Host>,
+    plugins: &Plugins,
+    actual: &mut Actual,
+) -> Result<(), HostError> {
+    let table = host.mounts().await?;
+    for mount in table.below(&host.layout().plugin("")) {
+        let mut parts = mount.target.rsplit('/');
+        let (Some(last), Some(above)) = (parts.next(), parts.next()) else { continue };
+        for plugin in plugins.iter() {
+            let staged = FoundVolume { pod_uid: "".into(), name: last.into(), is_block: false };
+            let bound = FoundVolume { pod_uid: last.into(), name: above.into(), is_block: true };
+            for found in [staged, bound] {
+                enter_leftover(host, &**plugin, &found, &mount.target, actual).await;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Enters a mount if the plugin would have made it for a volume of this name.
+async fn enter_leftover(
+    host: &Arc<dyn Host>,
+    plugin: &dyn VolumePlugin,
+    found: &FoundVolume,
+    target: &str,
+    actual: &mut Actual,
+) {
+    let facts = plugin.facts();
+    let needed = if found.is_block { Capability::Block } else { Capability::Stage };
+    if !facts.can(needed) {
+        return;
+    }
+    let Ok(spec) = plugin.reconstruct(host, found).await else { return };
+    let Ok(unique) = unique_volume_name(plugin, &spec, &found.pod_uid) else { return };
+    let volume = NodeVolume {
+        host: host.clone(),
+        spec: spec.clone(),
+        unique_name: unique.as_str().into(),
+        device_path: String::new(),
+        pod: Some(only_uid(&found.pod_uid)),
+        provided: BTreeMap::new(),
+    };
+    let own = if found.is_block {
+        let paths = plugin.block_paths(&volume);
+        paths.map(|paths| format!("{}/{}", paths.global_map, found.pod_uid))
+    } else {
+        plugin.device_mount_path(&volume).await.unwrap_or_default()
+    };
+    if own.as_deref() != Some(target) {
+        return;
+    }
+    let path = if found.is_block { parent(target) } else { target };
+    let entry = actual.volumes.entry(unique.into());
+    let entry = entry.or_insert_with(|| uncertain(&spec, facts.name, true, path.to_owned()));
+    if found.is_block {
+        entry.pods.entry(found.pod_uid.clone()).or_insert_with(|| uncertain_mount(spec, true));
+    }
+}
+
+fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("/", |(parent, _)| parent)
+}
+
+fn uncertain(
+    spec: &VolumeSpec,
+    plugin: &'static str,
+    has_device: bool,
+    device_mount_path: String,
+) -> ActualVolume {
+    ActualVolume {
+        spec: spec.clone(),
+        plugin,
+        attachable: Attachability::Uncertain,
+        device: if has_device { DeviceState::Uncertain } else { DeviceState::NotMounted },
+        device_path: String::new(),
+        device_mount_path,
+        pods: BTreeMap::new(),
+        is_reconstructed: true,
+    }
+}
+
+fn uncertain_mount(spec: VolumeSpec, is_block: bool) -> ActualMount {
+    ActualMount {
+        state: MountState::Uncertain,
+        remount: false,
+        spec,
+        published: None,
+        is_block,
+        is_reconstructed: true,
+    }
 }
 
 async fn enter_one(
@@ -114,25 +213,10 @@ async fn enter_one(
         // What the path depends on may be gone.
         plugin.device_mount_path(&volume).await.unwrap_or_default()
     };
-    let own = actual.volumes.entry(unique).or_insert_with(|| ActualVolume {
-        spec: spec.clone(),
-        plugin: facts.name,
-        attachable: Attachability::Uncertain,
-        device: if has_device { DeviceState::Uncertain } else { DeviceState::NotMounted },
-        device_path: String::new(),
-        device_mount_path: device_mount_path.unwrap_or_default(),
-        pods: BTreeMap::new(),
-        is_reconstructed: true,
-    });
-    let mount = ActualMount {
-        state: MountState::Uncertain,
-        remount: false,
-        spec,
-        published: None,
-        is_block: found.is_block,
-        is_reconstructed: true,
-    };
-    own.pods.insert(found.pod_uid.clone(), mount);
+    let path = device_mount_path.unwrap_or_default();
+    let own = actual.volumes.entry(unique);
+    let own = own.or_insert_with(|| uncertain(&spec, facts.name, has_device, path));
+    own.pods.insert(found.pod_uid.clone(), uncertain_mount(spec, found.is_block));
     Ok(())
 }
 

@@ -148,15 +148,21 @@ fn make_directory(path: &Path, mode: u32, parents: bool) -> Result<(), FileFault
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|e| fault(&e))
 }
 
+/// A link that is there is replaced at one moment: who follows it finds the old
+/// or the new.
 fn link(path: &str, to: &str) -> Result<(), FileFault> {
     match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_symlink() => {
-            fs::remove_file(path).map_err(|e| fault(&e))?;
-        }
-        Ok(_) => return Err(FileFault::Exists),
-        Err(_) => {}
+        Ok(metadata) if !metadata.is_symlink() => return Err(FileFault::Exists),
+        Ok(_) => {}
+        Err(_) => return symlink(to, path).map_err(|e| fault(&e)),
     }
-    symlink(to, path).map_err(|e| fault(&e))
+    let beside = format!("{path}_tmp");
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fault(&error)),
+        _ => {}
+    }
+    symlink(to, &beside).map_err(|e| fault(&e))?;
+    fs::rename(&beside, path).map_err(|e| fault(&e))
 }
 
 /// Never crosses a mount: the table is looked at first, and a file system that

@@ -185,7 +185,8 @@ impl VolumeManager {
         }
         let spec = wanted.map(|wanted| wanted.spec.clone());
         let volume = state.actual.volumes.get_mut(&key.volume)?;
-        if let Some(path) = end.device_path {
+        // It may have become known meanwhile from the node's status.
+        if let Some(path) = end.device_path.filter(|path| !path.is_empty()) {
             volume.device_path = path;
         }
         match end.device {

@@ -183,13 +183,11 @@ impl VolumeManager {
                 async move { End::Mounted(Box::new(map(job, target).await)) }.boxed()
             }
             (OperationName::Unmount, Some(pod)) => {
+                doubt(state, &unique, pod);
                 take_away::unmount(job, pod.clone()).map(End::Unmounted).boxed()
             }
             (OperationName::Unmap, Some(pod)) => {
-                let volume = state.actual.volumes.get_mut(&unique);
-                if let Some(mount) = volume.and_then(|volume| volume.pods.get_mut(pod)) {
-                    mount.state = MountState::Uncertain;
-                }
+                doubt(state, &unique, pod);
                 take_away::unmap(job, pod.clone()).map(End::Unmounted).boxed()
             }
             (OperationName::UnmapDevice, _) => {
@@ -371,6 +369,14 @@ fn stage_of(verb: Verb) -> Option<Stage> {
     }
 }
 
+/// What is being taken away may be gone from now on.
+fn doubt(state: &mut State, volume: &Arc<str>, pod: &Arc<str>) {
+    let volume = state.actual.volumes.get_mut(volume);
+    if let Some(mount) = volume.and_then(|volume| volume.pods.get_mut(pod)) {
+        mount.state = MountState::Uncertain;
+    }
+}
+
 pub(super) fn mark_attached(
     state: &mut State,
     volume: &Arc<str>,
@@ -383,12 +389,17 @@ pub(super) fn mark_attached(
         plugin: wanted.facts.name,
         attachable,
         device: DeviceState::NotMounted,
-        device_path,
+        device_path: device_path.clone(),
         device_mount_path: String::new(),
         pods: Default::default(),
         is_reconstructed: false,
     };
-    state.actual.volumes.entry(volume.clone()).or_insert(own);
+    let there = state.actual.volumes.entry(volume.clone()).or_insert(own);
+    // One that was found after a restart may have been detached meanwhile.
+    there.attachable = attachable;
+    if !device_path.is_empty() {
+        there.device_path = device_path;
+    }
 }
 
 /// Brings one volume's journey up to date; whether its stage changed.
@@ -417,7 +428,8 @@ fn note_stage(state: &mut State, name: &Arc<str>, now: Timestamp) -> bool {
 fn target(state: &State, unique: &Arc<str>, pod: &Arc<str>) -> Option<MountFor> {
     let mount = state.desired.volumes.get(unique)?.pods.get(pod)?;
     let is_with_another_pod = state.actual.is_with_another_pod(unique, pod);
-    Some(MountFor { pod: mount.pod.clone(), is_with_another_pod })
+    let is_new = state.actual.mount(unique, pod).is_none();
+    Some(MountFor { pod: mount.pod.clone(), is_with_another_pod, is_new })
 }
 
 fn panicked(name: OperationName, panic: &(dyn std::any::Any + Send)) -> End {

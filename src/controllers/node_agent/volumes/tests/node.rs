@@ -105,12 +105,19 @@ pub fn shown(uid: &str, mounted: &[MountedVolume]) -> Vec<String> {
 
 impl TestNode {
     pub async fn new() -> Self {
+        Self::behind(|host| host).await
+    }
+
+    /// The first agent reaches its host through something.
+    pub async fn behind(wrap: impl FnOnce(Arc<dyn Host>) -> Arc<dyn Host>) -> Self {
+        use crate::plugins::host::Hosts;
         let clock = ManualClock::new(Timestamp::from_second(1_800_000_000).expect("in range"));
         let world = World::new(Arc::new(clock.clone()), Layout::default());
         world.add(NODE);
         let objects = Arc::new(Objects::default());
         objects.put(kind::NODE, json!({"metadata": {"name": NODE, "labels": {"zone": "a"}}}));
-        let (manager, notes) = manager(&world, &objects);
+        let host = wrap(world.host(NODE).expect("a host"));
+        let (manager, notes) = manager(host, &world, &objects);
         let task = tokio::spawn(manager.clone().run());
         let (pods, attached) = (BTreeMap::new(), BTreeSet::new());
         let node = Self { clock, world, objects, manager, task, notes, pods, attached };
@@ -121,7 +128,7 @@ impl TestNode {
     /// The agent is killed and started again: it knows nothing.
     pub async fn restart(&mut self) {
         self.task.abort();
-        let (manager, notes) = manager(&self.world, &self.objects);
+        let (manager, notes) = manager(self.host(), &self.world, &self.objects);
         self.task = tokio::spawn(manager.clone().run());
         (self.manager, self.notes) = (manager, notes);
     }
@@ -285,6 +292,21 @@ impl TestNode {
         table.0.iter().filter_map(|m| m.target.strip_prefix(&root).map(str::to_owned)).collect()
     }
 
+    /// Whether nothing of any volume is left on the node.
+    pub async fn why_not_clean(&self) -> Option<String> {
+        let (mounts, host) = (self.mount_points().await, self.host());
+        let left = crate::controllers::node_agent::volumes::reconstruct::scan(&*host).await;
+        let left = left.expect("a look");
+        let state = self.world.snapshot();
+        let devices = state.machines[NODE].loops.len();
+        let clean =
+            mounts.is_empty() && left.is_empty() && self.attached.is_empty() && devices == 0;
+        (!clean).then(|| {
+            let board = self.manager.board();
+            format!("{mounts:?} {left:?} {:?} {devices} {board:#?}", self.attached)
+        })
+    }
+
     /// The events told since last asked: `reason: message`.
     pub fn events(&mut self) -> Vec<String> {
         let mut told = Vec::new();
@@ -299,12 +321,15 @@ impl TestNode {
     }
 }
 
-fn manager(world: &World, objects: &Arc<Objects>) -> (Arc<VolumeManager>, mpsc::Receiver<Note>) {
-    use crate::plugins::host::Hosts;
+fn manager(
+    host: Arc<dyn Host>,
+    world: &World,
+    objects: &Arc<Objects>,
+) -> (Arc<VolumeManager>, mpsc::Receiver<Note>) {
     let (recorder, notes) = Recorder::new();
     let disks: Arc<dyn Disks> = Arc::new(world.clone());
     let parts = Parts {
-        host: world.host(NODE).expect("a host"),
+        host,
         plugins: for_nodes(&disks, false),
         server: objects.clone(),
         recorder,
