@@ -25,6 +25,8 @@ use crate::controllers::csi::shell::Shell;
 use crate::controllers::events::{self, Recorder};
 use crate::controllers::health::{Figures, Health, LoopState};
 use crate::controllers::machines::Machines;
+use crate::controllers::node_agent::agents::{self, Agents};
+use crate::controllers::node_agent::boards::NodeBoards;
 use crate::controllers::persistent_volume::controller::{self, PersistentVolumeController};
 use crate::controllers::protection::attributes_class::AttributesClassProtection;
 use crate::controllers::protection::claim::ClaimProtection;
@@ -130,6 +132,7 @@ pub struct ControllerStatus {
 pub struct Host {
     loops: Vec<Running>,
     recorders: Vec<Recorder>,
+    agents: Option<Arc<Agents>>,
     stop: watch::Sender<bool>,
 }
 
@@ -156,7 +159,7 @@ pub fn start_with(
     options: &Options,
 ) -> Host {
     let (stop, stopping) = watch::channel(false);
-    let mut host = Host { loops: Vec::new(), recorders: Vec::new(), stop };
+    let mut host = Host { loops: Vec::new(), recorders: Vec::new(), agents: None, stop };
     let starter = Starter { mirror, clock, options, stopping };
 
     let binder = "persistent-volume-binder";
@@ -212,9 +215,9 @@ pub fn start_with(
     let controller = Arc::new(ResourceQuotaController::new(parts));
     let round = Some(resource_quota::FULL_ROUND);
     host.loops.push(starter.controller(quotas, quotas, health, round, controller));
-
     if let Some(machines) = &options.machines {
         attach_detach(&mut host, &starter, server, machines);
+        host.start_agents(machines, server, &starter);
     }
     csi(&mut host, &starter, server);
     for hosted in workloads::ALL {
@@ -433,6 +436,43 @@ impl Host {
         recorder
     }
 
+    /// Starts an agent for each node that has a machine.
+    fn start_agents(
+        &mut self,
+        machines: &Machines,
+        server: &dyn Fn(&str) -> Arc<dyn Server>,
+        starter: &Starter<'_>,
+    ) {
+        let (actor, health) = ("kubelet", Health::default());
+        let agents = Arc::new(Agents::new(agents::Parts {
+            machines: machines.clone(),
+            server: server(actor),
+            mirror: starter.mirror.clone(),
+            recorder: self.recorder(actor, server(actor), starter),
+            clock: starter.clock.clone(),
+            health: health.clone(),
+            boards: watch::Sender::new(0),
+        }));
+        let (mirror, figures, running) = (starter.mirror.clone(), health.clone(), agents.clone());
+        let work = async move {
+            let changes = synced(&mirror, &[kind::NODE]).await;
+            figures.change(|figures| figures.state = LoopState::Running);
+            running.run(changes).await;
+        };
+        self.loops.push(starter.task("node-agents", actor, health, work.boxed()));
+        self.agents = Some(agents);
+    }
+
+    /// The agents of the nodes that have a machine, if any has.
+    pub fn agents(&self) -> Option<&Arc<Agents>> {
+        self.agents.as_ref()
+    }
+
+    /// What every hosted node has and should have; `None`: no node is hosted.
+    pub fn boards(&self) -> Option<Arc<dyn NodeBoards>> {
+        self.agents.clone().map(|agents| agents as Arc<dyn NodeBoards>)
+    }
+
     /// How each controller is doing.
     pub fn status(&self) -> Vec<ControllerStatus> {
         let status = self.loops.iter().map(|running| ControllerStatus {
@@ -448,6 +488,7 @@ impl Host {
     pub fn is_idle(&self) -> bool {
         self.recorders.iter().all(Recorder::is_empty)
             && self.loops.iter().all(|running| running.health.is_idle())
+            && self.agents.as_ref().is_none_or(|agents| agents.is_idle())
     }
 
     /// Stops all controllers and waits until they have. Writes that are held

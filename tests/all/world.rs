@@ -10,8 +10,10 @@ use pvdeck::cluster::write_path::WritePath;
 use pvdeck::cluster::write_path::step_gate::StepGate;
 use pvdeck::controllers::csi::embedded::EmbeddedDriver;
 use pvdeck::controllers::host;
+use pvdeck::controllers::node_agent::agents::Agents;
 use pvdeck::mirror::Mirror;
 use pvdeck::model::clock::Clock;
+use pvdeck::plugins::host::simulated::World as Machines;
 use pvdeck::session::{EmbeddedOptions, NodeMachines, Session};
 
 use crate::golden::Committed;
@@ -124,6 +126,17 @@ impl World {
 
     pub fn mirror(&self) -> &Mirror {
         &self.session.mirror
+    }
+
+    /// The simulated machines under the nodes.
+    pub fn machines(&self) -> &Machines {
+        let demo = self.session.demo.as_ref();
+        demo.and_then(|demo| demo.world.as_ref()).expect("simulated machines")
+    }
+
+    /// The agents of the nodes.
+    pub fn agents(&self) -> &Arc<Agents> {
+        self.session.host.as_ref().and_then(|host| host.agents()).expect("agents run")
     }
 
     /// Lets time pass, timer by timer, until something is done.

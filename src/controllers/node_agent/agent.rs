@@ -14,6 +14,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -31,7 +32,9 @@ use crate::model::object::{Key, ObjectRef};
 
 /// How many pods are read at once when it starts.
 const READS: usize = 16;
-const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
+const RETRY: Duration = Duration::from_secs(1);
+/// What containers get to end whose pod is gone.
+const LEFT_OVER_GRACE: Duration = Duration::from_secs(2);
 
 /// What an agent is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,8 +122,20 @@ impl Pods {
         });
         let mut pods: Vec<_> = reads.buffer_unordered(READS).collect().await;
         pods.sort_by(|a, b| a.0.cmp(&b.0));
+        pods.iter_mut().for_each(|(_, uid, pod)| {
+            *pod = pod.take().filter(|pod| pod.uid == *uid);
+        });
+        // Of pods that are gone nobody wants the volumes, but their containers
+        // may still have them.
+        let is_known =
+            |uid: &Arc<str>| pods.iter().any(|(_, own, pod)| own == uid && pod.is_some());
+        let left = self.shared.runtime.pods().into_iter().filter(|uid| !is_known(uid));
+        for uid in left {
+            if let Err(error) = self.shared.runtime.stop(&uid, LEFT_OVER_GRACE).await {
+                tracing::warn!(%node, %error, "containers of a pod that is gone still run");
+            }
+        }
         for (key, uid, pod) in pods {
-            let pod = pod.filter(|pod| pod.uid == uid);
             self.begin(key, uid, pod);
         }
         for uid in self.shared.runtime.pods() {
@@ -133,7 +148,8 @@ impl Pods {
 
     fn begin(&mut self, key: Key, uid: Arc<str>, pod: Option<PodObject>) {
         let bell = Arc::new(Notify::new());
-        let worker = Worker::new(self.shared.clone(), key.clone(), uid.clone(), bell.clone(), pod);
+        let mut worker =
+            Worker::new(self.shared.clone(), key.clone(), uid.clone(), bell.clone(), pod);
         worker.announce();
         self.bells.insert(uid.clone(), (key.clone(), bell));
         self.by_key.entry(key).or_default().push(uid.clone());

@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::BoxFuture;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -24,7 +23,7 @@ use crate::controllers::node_agent::pods::address_of_node;
 use crate::controllers::node_agent::pods::runtime::{ContainerInside, Runtime};
 use crate::controllers::node_agent::pods::worker::Shared;
 use crate::controllers::node_agent::reporter;
-use crate::controllers::node_agent::volumes::NodeVolumes;
+use crate::controllers::node_agent::volumes::manager::{self, VolumeManager};
 use crate::controllers::server::Server;
 use crate::controllers::work_loop::words;
 use crate::mirror::Mirror;
@@ -33,15 +32,9 @@ use crate::model::clock::{Clock, TimerUse};
 use crate::model::kind;
 use crate::model::node_board::NodeBoard;
 use crate::model::object::{Key, ObjectRef};
-use crate::plugins::host::Host;
 
 /// An agent that ended by itself is started again after this.
 const RESTART: Duration = Duration::from_secs(10);
-
-/// The volumes of a node, and the work behind them.
-pub type VolumesOfNode = (Arc<dyn NodeVolumes>, BoxFuture<'static, ()>);
-/// Makes the volumes of a node.
-pub type MakeVolumes = dyn Fn(&Arc<str>, &Arc<dyn Host>) -> VolumesOfNode + Send + Sync;
 
 /// What the agents work with.
 pub struct Parts {
@@ -51,7 +44,6 @@ pub struct Parts {
     pub recorder: Recorder,
     pub clock: Arc<dyn Clock>,
     pub health: Health,
-    pub volumes: Box<MakeVolumes>,
     /// Rises when a board may have changed.
     pub boards: watch::Sender<u64>,
 }
@@ -205,7 +197,14 @@ impl Agents {
     fn begin(self: &Arc<Self>, node: Arc<str>, tasks: &mut JoinSet<(Arc<str>, String)>) {
         let Some(host) = self.parts.machines.hosts.host(&node) else { return };
         let (inbox, told) = mpsc::unbounded_channel();
-        let (volumes, work) = (self.parts.volumes)(&node, &host);
+        let volumes = VolumeManager::new(manager::Parts {
+            host: host.clone(),
+            plugins: self.parts.machines.plugins.clone(),
+            server: self.parts.server.clone(),
+            recorder: self.parts.recorder.clone(),
+            boards: self.parts.boards.clone(),
+        });
+        let work = volumes.clone().run().boxed();
         let shared = Shared {
             node: node.clone(),
             host_address: address_of_node(&node),

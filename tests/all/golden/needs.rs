@@ -7,11 +7,16 @@ use super::load::{Recording, Step};
 
 /// The components whose events the hosted controllers publish. Everything else
 /// in a trace is the work of a part that is yet to come.
-const BUILT: &[&str] = &["persistentvolume-controller", "hostpath.csi.k8s.io_<host>_<uid>"];
+const BUILT: &[&str] = &[
+    "persistentvolume-controller",
+    "default-scheduler",
+    "kubelet",
+    "hostpath.csi.k8s.io_<host>_<uid>",
+];
 
-/// What is done to the machine's disk, which only a kubelet or a driver would
-/// notice: performed by doing nothing.
-const UNNOTICED: &[&str] = &["mkdir", "tmpfs", "unmount", "remove", "write"];
+/// What can be done to the machine that the nodes share.
+const TO_THE_MACHINE: &[&str] =
+    &["mkdir", "tmpfs", "size", "unmount", "remove", "write", "content", "read", "list"];
 
 /// Each missing part with the step or event that needs it; empty if the
 /// recording can be played.
@@ -32,22 +37,49 @@ pub fn missing(recording: &Recording) -> Vec<String> {
         if !BUILT.contains(&component) {
             need(component.to_owned());
         }
+        if recorded.event.reason == "FailedScheduling" {
+            need("the scheduler's reasons".to_owned());
+        }
+        if recorded.event.reason == "Scheduled" && delays_binding(recording) {
+            need("delayed binding".to_owned());
+        }
     }
     missing
 }
 
+fn delays_binding(recording: &Recording) -> bool {
+    recording.steps.iter().any(|step| match step {
+        Step::Apply(objects) => {
+            objects.iter().any(|object| object["volumeBindingMode"] == "WaitForFirstConsumer")
+        }
+        _ => false,
+    })
+}
+
 fn needed_by(step: &Step) -> Option<String> {
     match step {
-        Step::Apply(objects) => objects.iter().find_map(unknown_kind),
+        Step::Apply(objects) => objects.iter().find_map(needed_for),
         Step::Host(what) => {
-            let unnoticed = what.keys().any(|key| UNNOTICED.contains(&key.as_str()));
-            (!unnoticed).then(|| {
+            let known = what.keys().all(|key| TO_THE_MACHINE.contains(&key.as_str()));
+            (!known).then(|| {
                 let forms: Vec<&str> = what.keys().map(String::as_str).collect();
                 format!("host {}", forms.join(" "))
             })
         }
-        Step::Kubelet(kubelet) => Some(format!("kubelet {} {}", kubelet.action, kubelet.node)),
         _ => None,
+    }
+}
+
+/// What must be there before an object can come to life.
+fn needed_for(object: &Value) -> Option<String> {
+    let inline = object["spec"]["volumes"].as_array().into_iter().flatten();
+    let is_csi = object["spec"]["csi"].is_object()
+        || inline.into_iter().any(|volume| volume["csi"].is_object());
+    match object["kind"].as_str() {
+        Some("Deployment") => Some("tokens of generated names".to_owned()),
+        Some("Pod") if is_csi => Some("CSI".to_owned()),
+        Some("PersistentVolume") if is_csi => Some("CSI".to_owned()),
+        _ => unknown_kind(object),
     }
 }
 

@@ -14,6 +14,7 @@ use pvdeck::scenario::path::JsonPath;
 use serde_json::{Value, json};
 
 use super::load::{Delete, Recording, Step, Taint};
+use super::machine;
 use super::observation::{Observation, Outcome};
 use super::record::{self, Notes};
 use super::tokens::with_root;
@@ -37,6 +38,7 @@ pub enum Gate {
 
 /// Plays all steps; what was then observed, or what could not be done at all.
 pub async fn play(recording: &Recording, world: &World, gate: Gate) -> Result<Observation, String> {
+    machine::set_up(world).await?;
     let start = world.revision();
     let mut notes = Notes::default();
     if gate == Gate::Stepped {
@@ -94,9 +96,20 @@ async fn perform(step: &Step, world: &World, gate: Gate) -> Result<Outcome, Stri
             pause(Duration::from_secs_f64(*seconds), world, gate).await;
             Ok(Outcome::default())
         }
-        // Nothing here looks at the machine's disk; see `needs`.
-        Step::Host(_) => Ok(Outcome::default()),
-        Step::Kubelet(_) => Err("no kubelet is simulated".into()),
+        Step::Host(what) => {
+            let mut what = json!(what);
+            with_root(&mut what);
+            let output = machine::perform(&what, world).await?;
+            Ok(Outcome { output, ..Outcome::default() })
+        }
+        Step::Kubelet(kubelet) => {
+            match kubelet.action.as_str() {
+                "stop" => world.agents().stop(&kubelet.node),
+                "start" => world.agents().start(&kubelet.node),
+                other => return Err(format!("a kubelet cannot be told to {other}")),
+            }
+            Ok(Outcome::default())
+        }
     }
 }
 

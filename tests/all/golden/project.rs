@@ -177,10 +177,12 @@ fn pod(object: &Value) -> Value {
         picked(&object["status"], &["phase", "reason", "message", "nominatedNodeName"]);
     let wanted = ["PodScheduled", "Ready", "DisruptionTarget"];
     let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
-    let conditions: Vec<Value> = conditions
+    let mut conditions: Vec<Value> = conditions
         .filter(|found| wanted.iter().any(|kind| found["type"] == *kind))
         .map(condition)
         .collect();
+    // The recordings have them by type.
+    conditions.sort_by_key(|condition| condition["type"].as_str().map(str::to_owned));
     if !conditions.is_empty() {
         status["conditions"] = conditions.into();
     }

@@ -5,10 +5,14 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 /// The scratch directory that `<root>` stands for.
-const ROOT: &str = "/scratch";
+pub const ROOT: &str = "/scratch";
 /// Where the controller manager's directory provisioner works; in the
 /// recordings that too is below `<root>`.
 const PROVISIONED: &str = "/tmp/hostpath_pv";
+
+/// Where the kubelets keep things; in the recordings each below its node's part
+/// of `<root>`.
+const KUBELET: &str = "/var/lib/kubelet/";
 
 /// Puts real values into the strings of a step.
 pub fn with_root(value: &mut Value) {
@@ -71,6 +75,7 @@ impl Tokens {
         }
         text.replace(&format!("{PROVISIONED}/"), "<root>/hostpath_pv/")
             .replace(&format!("{ROOT}/"), "<root>/")
+            .replace(KUBELET, "<kubelet>/")
     }
 
     /// All strings of a value, in tokens.

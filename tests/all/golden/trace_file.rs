@@ -89,6 +89,10 @@ enum FieldFile {
 impl EventFile {
     fn recorded(self) -> RecordedEvent {
         let Self { object, kind, reason, component, message, seen_in_runs, .. } = self;
+        // Each kubelet has a directory of its own there, and here a machine.
+        let message = ["node-1", "node-2"].iter().fold(message, |message, node| {
+            message.replace(&format!("<root>/{node}/kubelet/"), "<kubelet>/")
+        });
         RecordedEvent {
             event: Event { object, kind, reason, component, message },
             optional: seen_in_runs.is_some(),

@@ -5,6 +5,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use crate::kubectl::{has, with_each};
 
 const BOUND: &str = "get pvc data -o jsonpath={.status.phase}";
+const RUNNING: &str = "get pod web -o jsonpath={.status.phase}";
 
 #[tokio::test]
 async fn get_shows_tables_and_every_output_format() {
@@ -24,9 +25,10 @@ async fn get_shows_tables_and_every_output_format() {
         );
         has(&kubectl.good("get pvc -A").await, &["NAMESPACE NAME STATUS", "default data Bound"]);
         has(&kubectl.good("get sc").await, &["manual kubernetes.io/no-provisioner Retain"]);
+        kubectl.until(RUNNING, "Running").await;
         has(
             &kubectl.good("get pod,pvc").await,
-            &["pod/web 0/1 Pending", "persistentvolumeclaim/data"],
+            &["pod/web 1/1 Running 0", "persistentvolumeclaim/data"],
         );
         has(
             &kubectl.good("get pv pv-nfs -o yaml").await,
@@ -54,7 +56,7 @@ async fn get_selects_by_labels_and_fields() {
             ("pvc -l 'app in (shop,web)'", "persistentvolumeclaim/data\n"),
             ("pv --field-selector metadata.name=pv-nfs", "persistentvolume/pv-nfs\n"),
             ("pv --field-selector metadata.name!=pv-nfs", ""),
-            ("pod --field-selector status.phase=Pending", "pod/web\n"),
+            ("pod --field-selector status.phase!=Failed", "pod/web\n"),
             ("pod -A --field-selector metadata.namespace=kube-system", ""),
         ] {
             assert_eq!(
@@ -107,7 +109,11 @@ async fn describe_tells_of_volumes_claims_pods_and_classes() {
             &kubectl.good("describe pvc data").await,
             &["Volume: pv-nfs", "Status: Bound", "Capacity: 2Gi", "Used By: web"],
         );
-        has(&kubectl.good("describe pod web").await, &["ClaimName: data", "Status: Pending"]);
+        kubectl.until(RUNNING, "Running").await;
+        has(
+            &kubectl.good("describe pod web").await,
+            &["ClaimName: data", "Status: Running", "Normal Started", "kubelet Container started"],
+        );
         has(&kubectl.good("describe sc manual").await, &["ReclaimPolicy: Retain"]);
     })
     .await;

@@ -70,6 +70,8 @@ pub struct Worker {
     pod: Option<PodObject>,
     volumes: Volumes,
     fault: Option<StartFault>,
+    /// The volumes were told that they are wanted.
+    announced: bool,
 }
 
 /// What a worker does after a step.
@@ -105,7 +107,16 @@ impl Worker {
         bell: Arc<Notify>,
         pod: Option<PodObject>,
     ) -> Self {
-        Self { shared, key, uid, bell, pod, volumes: Volumes::default(), fault: None }
+        Self {
+            shared,
+            key,
+            uid,
+            bell,
+            pod,
+            volumes: Volumes::default(),
+            fault: None,
+            announced: false,
+        }
     }
 
     /// Looks after the pod until nothing is left of it.
@@ -145,11 +156,14 @@ impl Worker {
     }
 
     /// Tells the volumes whether they are wanted before any step is done.
-    pub fn announce(&self) {
+    pub fn announce(&mut self) {
         let seen = self.shared.runtime.seen(&self.uid);
-        if let Some(pod) = self.pod.as_ref().filter(|_| wants_volumes(self.view(&seen))) {
+        let wanted = wants_volumes(self.view(&seen));
+        // What a pod's volumes are never changes.
+        if let Some(pod) = self.pod.as_ref().filter(|_| wanted && !self.announced) {
             self.shared.volumes.want(&pod.value);
         }
+        self.announced = wanted;
     }
 
     fn view<'a>(&'a self, seen: &'a PodSeen) -> View<'a> {

@@ -89,6 +89,12 @@ async fn steps(job: &mut Job, target: &MountFor, end: &mut MountEnd) -> Result<(
     if let Some(why) = why_not_on_node(job).await {
         return Err(told("MountVolume.NodeAffinity check failed", &job.spec, &why));
     }
+    // A mounter of a kind that has to look at the node first fails here.
+    if facts.can(Capability::Stage) {
+        let path = job.plugin.device_mount_path(&job.volume(None)).await;
+        let step = "MountVolume.NewMounter initialization failed";
+        path.map_err(|error| failure(step, &job.spec, &error))?;
+    }
     if job.spec.mount_options.is_some() && !facts.can(Capability::MountOptions) {
         let why = "mount options are not supported for this volume type";
         return Err(told("MountVolume.MountOptionSupport check failed", &job.spec, why));

@@ -304,7 +304,9 @@ impl Simulated {
         };
         let asked = (command.verb(), &[command.object(), source][..]);
         let end = |state: &mut State, effect: Option<Effect>| match effect {
-            Some(Effect::Fail { exit, output }) => (Exit::Code(exit), output),
+            Some(Effect::Fail { exit, output }) => {
+                (Exit::Code(exit), output.replace("{object}", command.object()))
+            }
             _ => commands::perform(state, &self.node, &command),
         };
         let (exit, output) = self.world.act(&self.node, outside, asked, end).await?;

@@ -32,7 +32,8 @@ pub enum Effect {
     /// Takes this much longer.
     #[serde(rename_all = "camelCase")]
     Slow { milliseconds: u64 },
-    /// A command ends with this code and output, having done nothing.
+    /// A command ends with this code and output, having done nothing. In the
+    /// output `{object}` stands for what the command works on.
     Fail { exit: i32, output: String },
     /// A request about files fails, having done nothing.
     #[serde(skip)]
