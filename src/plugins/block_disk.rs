@@ -15,7 +15,7 @@ use crate::model::quantity::Quantity;
 use crate::model::volume_source::{VolumeSource, VolumeSpec};
 use crate::plugins::error::PluginError;
 use crate::plugins::format_and_mount::{self, Request};
-use crate::plugins::host::{Disks, Files, Host, OnBehalf};
+use crate::plugins::host::{Disks, Files, Host, HostError, OnBehalf};
 use crate::plugins::plugin::{
     BlockPaths, Capabilities, Capability, Done, FoundVolume, NodeVolume, PluginFacts,
     ProvisionRequest, Published, VolumePlugin,
@@ -117,6 +117,15 @@ pub(super) async fn publish(
     Ok(Published { host_path: target, read_only, managed: !read_only, warning: None })
 }
 
+/// The nodes that have a disk; one that does not exist is nowhere.
+pub(super) async fn nodes_of(disks: &dyn Disks, disk: &str) -> Result<Vec<String>, PluginError> {
+    match disks.attached_to(disk).await {
+        Ok(nodes) => Ok(nodes.into_iter().map(|(node, _)| node).collect()),
+        Err(HostError::NoSuchDisk { .. }) => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 impl VolumePlugin for BlockDisk {
     fn facts(&self) -> PluginFacts {
         FACTS
@@ -157,9 +166,7 @@ impl VolumePlugin for BlockDisk {
         async move {
             let name = volume["metadata"]["name"].as_str().unwrap_or_default();
             disks.delete(name).await.map_err(|error| match error {
-                error @ crate::plugins::host::HostError::DiskInUse { .. } => {
-                    PluginError::InUse(error.to_string())
-                }
+                error @ HostError::DiskInUse { .. } => PluginError::InUse(error.to_string()),
                 error => error.into(),
             })
         }
@@ -194,6 +201,10 @@ impl VolumePlugin for BlockDisk {
             Ok(answers)
         }
         .boxed()
+    }
+
+    fn attached_to<'a>(&'a self, spec: &'a VolumeSpec) -> Done<'a, Vec<String>> {
+        async move { nodes_of(&*self.disks, &spec.name).await }.boxed()
     }
 
     fn device_mount_path<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, Option<String>> {

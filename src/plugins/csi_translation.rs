@@ -16,14 +16,22 @@ const ZONES: [&str; 2] = ["topology.kubernetes.io/zone", "failure-domain.beta.ku
 /// Between the zones of a regional disk.
 const ZONE_SEPARATOR: &str = "__";
 
-/// The driver and handle of a PersistentVolume whose kind is translated.
-/// `None`: its kind is not. The refusal is in Kubernetes' words.
-pub fn translate(volume: &Value) -> Option<Result<(Arc<str>, Arc<str>), String>> {
+/// What has a translated volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Translated {
+    pub driver: Arc<str>,
+    pub handle: Arc<str>,
+}
+
+/// Who has a PersistentVolume whose kind is translated. `None`: its kind is
+/// not. The refusal is in Kubernetes' words.
+pub fn translate(volume: &Value) -> Option<Result<Translated, String>> {
     let VolumeSource::Other { field, content } = VolumeSource::from_json(&volume["spec"]) else {
         return None;
     };
     let driver = kinds::by_field(&field)?.migrated_to()?;
-    Some(handle(&field, &content, volume).map(|handle| (driver.into(), handle.into())))
+    let handle = handle(&field, &content, volume);
+    Some(handle.map(|handle| Translated { driver: driver.into(), handle: handle.into() }))
 }
 
 fn handle(field: &str, content: &Value, volume: &Value) -> Result<String, String> {
@@ -106,8 +114,8 @@ mod tests {
             (json!({"vsphereVolume": {"volumePath": "[ds] a.vmdk"}}), json!({}), "[ds] a.vmdk"),
         ] {
             let volume = json!({"metadata": {"name": "pv-1", "labels": labels}, "spec": spec});
-            let (_, handle) = translate(&volume).expect("translated").expect("a handle");
-            assert_eq!(&*handle, expected);
+            let translated = translate(&volume).expect("translated").expect("a handle");
+            assert_eq!(&*translated.handle, expected);
         }
         let shared = json!({"spec": {"azureDisk": {"diskURI": "u", "kind": "Shared"}}});
         let refusal = translate(&shared).expect("translated").expect_err("refused");

@@ -137,6 +137,16 @@ impl VolumePlugin for Legacy {
         .boxed()
     }
 
+    fn attached_to<'a>(&'a self, spec: &'a VolumeSpec) -> Done<'a, Vec<String>> {
+        async move {
+            if !self.is_disk() {
+                return Ok(Vec::new());
+            }
+            block_disk::nodes_of(&*self.disks, &self.disk(&self.id(spec)?)).await
+        }
+        .boxed()
+    }
+
     fn device_mount_path<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, Option<String>> {
         let path = self.is_disk().then(|| self.device_mount(volume)).transpose();
         ready(path).boxed()

@@ -283,6 +283,13 @@ pub trait VolumePlugin: Send + Sync {
         ready(Ok(vec![true; specs.len()])).boxed()
     }
 
+    /// The nodes that have it attached, for a kind that can tell: a controller
+    /// that was killed at an attach or a detach finds here what it left behind.
+    fn attached_to<'a>(&'a self, spec: &'a VolumeSpec) -> Done<'a, Vec<String>> {
+        let _ = spec;
+        ready(Ok(Vec::new())).boxed()
+    }
+
     // --- on the node
 
     /// What must be read from the API before [`VolumePlugin::publish`].

@@ -1,5 +1,6 @@
 //! What only a whole program can show, in one binary: a module per area.
 
+mod attach_detach;
 mod binding;
 mod conformance;
 mod console;

@@ -78,13 +78,22 @@ struct State {
     unattached_drivers: HashSet<Arc<str>>,
     /// Pods whose volumes are to be found out.
     dirty: BTreeSet<Key>,
-    /// VolumeAttachments from before the start that are not taken over yet.
-    leftovers: Vec<Key>,
+    /// What may be left from before the start and is not taken over yet.
+    leftovers: Vec<Leftover>,
+    /// Nodes on which something was found left behind.
+    found_on: BTreeSet<Arc<str>>,
     /// Nodes that are to be verified.
     sweep: HashSet<Arc<str>>,
     verifying: HashSet<Arc<str>>,
     /// VolumeAttachments that an operation waits for.
     awaited: HashMap<Arc<str>, Arc<Notify>>,
+}
+
+/// Something that may tell of an attachment that no node's status tells of.
+enum Leftover {
+    Attachment(Key),
+    /// A PersistentVolume whose plugin can tell where it is.
+    Volume(Arc<str>),
 }
 
 /// An attach or a detach that has been entered as running.
@@ -223,6 +232,12 @@ impl AttachDetachController {
         let node = object.key.name.clone();
         if let Err(error) = self.populate(&node).await {
             return Pass::new(Outcome::Failed(error));
+        }
+        let found_on = std::mem::take(&mut self.lock().found_on);
+        if !found_on.is_empty() {
+            // They may have nothing else that has them looked at.
+            let enqueue = found_on.iter().chain([&node]).map(node_ref).collect();
+            return Pass { enqueue, ..Pass::done() };
         }
         if let Some(verification) = self.begin_verification(&node) {
             return Pass { operation: Some(verification), enqueue: vec![object], ..Pass::done() };

@@ -17,7 +17,7 @@ use crate::model::object::{Key, ObjectRef};
 use crate::model::pod::{InlineVolume, Pod, PodClaim};
 use crate::model::volume::{Source, Volume};
 use crate::model::volume_source::VolumeSpec;
-use crate::plugins::csi_translation;
+use crate::plugins::csi_translation::{self, Translated};
 use crate::plugins::kinds;
 use crate::plugins::plugin::{Capability, Plugins, unique_volume_name};
 
@@ -144,7 +144,7 @@ pub fn read_volume(plugins: &Plugins, object: &Value) -> Result<Option<Named>, S
         return Ok(Some(named));
     }
     let Some(translated) = csi_translation::translate(object) else { return Ok(None) };
-    let (driver, handle) = translated?;
+    let Translated { driver, handle } = translated?;
     Ok(Some(named_csi(&spec.name, spec.access_modes, CsiVolume { driver, handle })))
 }
 
@@ -184,7 +184,7 @@ fn by_plugin(plugins: &Plugins, spec: VolumeSpec, pod_uid: &str) -> Result<Optio
 }
 
 /// Whether a plugin here attaches volumes with this source.
-fn attaches(plugins: &Plugins, field: &str, driver: Option<&str>) -> bool {
+pub fn attaches(plugins: &Plugins, field: &str, driver: Option<&str>) -> bool {
     let source = Source { field: field.into(), driver: driver.map(Arc::from), ..Source::default() };
     let facts = plugins.iter().map(|plugin| plugin.facts());
     field != "csi"

@@ -28,27 +28,28 @@ use tower::{BoxError, ServiceExt, service_fn};
 
 /// How the write goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub enum Way {
     KilledBefore,
     KilledAfterCommit,
     Conflict,
     DoneTwice,
 }
 
-const WAYS: [Way; 4] = [Way::KilledBefore, Way::KilledAfterCommit, Way::Conflict, Way::DoneTwice];
+pub const WAYS: [Way; 4] =
+    [Way::KilledBefore, Way::KilledAfterCommit, Way::Conflict, Way::DoneTwice];
 
 /// What is to go wrong, and what was seen.
 #[derive(Default)]
-struct Plan {
-    fault: Option<(usize, Way)>,
-    seen: AtomicUsize,
-    dead: AtomicBool,
+pub struct Plan {
+    pub fault: Option<(usize, Way)>,
+    pub seen: AtomicUsize,
+    pub dead: AtomicBool,
     /// The write at which the fault fired.
-    fired: Mutex<Option<String>>,
+    pub fired: Mutex<Option<String>>,
 }
 
 /// A base below which the plan's fault happens.
-fn faulty(base: Base, plan: Arc<Plan>) -> Base {
+pub fn faulty(base: Base, plan: Arc<Plan>) -> Base {
     service_fn(move |request: Request<Body>| {
         let (base, plan) = (base.clone(), plan.clone());
         async move {

@@ -91,19 +91,18 @@ impl AttachDetachController {
             match self.wait_for(&awaited, look).await {
                 Some(Err(error)) => return Err(error),
                 None => return Err(detach_timed_out(&volume.handle)),
-                // The cache may not have seen it come, far less go.
-                Some(Ok(())) => match self.parts.server.get(&object).await {
-                    Ok(None) => return Ok(()),
-                    Ok(Some(value)) => match Attachment::from_object(&value) {
-                        Ok(row) if uid.as_ref().is_some_and(|uid| *uid != row.meta.uid) => {
-                            return Ok(());
-                        }
-                        Ok(row) => self.parts.mirror.apply(row),
-                        Err(error) => return Err(error.to_string()),
-                    },
-                    Err(error) => return Err(error.to_string()),
-                },
+                Some(Ok(())) => {}
             }
+            // The cache may not have seen it come, far less go.
+            let still_there = match self.parts.server.get(&object).await {
+                Ok(None) => false,
+                Ok(Some(value)) => uid.as_ref().is_none_or(|uid| value["metadata"]["uid"] == **uid),
+                Err(error) => return Err(error.to_string()),
+            };
+            if !still_there {
+                return Ok(());
+            }
+            awaited.changed.notified().await;
         }
     }
 

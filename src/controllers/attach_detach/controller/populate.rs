@@ -5,9 +5,9 @@ use std::sync::Arc;
 use futures::StreamExt;
 use serde_json::Value;
 
-use super::{AttachDetachController, State};
+use super::{AttachDetachController, Leftover, State};
 use crate::controllers::attach_detach::resolve::{self, Lookup, Named, Resolution};
-use crate::controllers::attach_detach::volume::AttachedBy;
+use crate::controllers::attach_detach::volume::{AttachableVolume, AttachedBy};
 use crate::mirror::Tables;
 use crate::model::claim::Claim;
 use crate::model::csi::CsiDriver;
@@ -16,8 +16,17 @@ use crate::model::object::{Key, ObjectRef};
 use crate::model::pod::Pod;
 use crate::model::volume::Volume;
 
-/// How many objects are read at once.
-const READS: usize = 64;
+/// How many questions are asked at once.
+const ASKS: usize = 64;
+
+/// Something to be asked before all is known.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Ask {
+    /// The server for an object.
+    Read(ObjectRef),
+    /// A volume's plugin for the nodes that have it.
+    Whereabouts(Arc<str>),
+}
 
 /// What the mirror and the reads so far know.
 struct Known<'a> {
@@ -46,40 +55,94 @@ impl Lookup for Known<'_> {
 
 impl AttachDetachController {
     /// Takes in what is known of dirty pods and of what was there before; reads
-    /// what has to be read for it. An error concerns this node.
+    /// and asks what has to be for it. An error concerns this node.
     pub(super) async fn populate(&self, node: &str) -> Result<(), String> {
         if self.lock().is_populated() {
             return Ok(());
         }
         let _alone = self.populating.lock().await;
-        let mut failed: Vec<(ObjectRef, String)> = Vec::new();
+        let mut failed: Vec<(Ask, String)> = Vec::new();
         loop {
-            let mut wanted = self.resolve();
-            wanted.retain(|object| failed.iter().all(|(unread, _)| unread != object));
-            wanted.sort();
-            wanted.dedup();
-            if wanted.is_empty() {
+            let mut asks = self.resolve();
+            asks.retain(|ask| failed.iter().all(|(unanswered, _)| unanswered != ask));
+            asks.sort();
+            asks.dedup();
+            if asks.is_empty() {
                 break;
             }
-            let reads = wanted.into_iter().map(|object| async move {
-                let answer = self.parts.server.get(&object).await;
-                (object, answer)
+            let asks = asks.into_iter().map(|ask| async move {
+                let done = match &ask {
+                    Ask::Read(object) => self.read(object).await,
+                    Ask::Whereabouts(volume) => {
+                        self.find(volume).await;
+                        Ok(())
+                    }
+                };
+                (ask, done)
             });
-            let mut answers = futures::stream::iter(reads).buffer_unordered(READS);
-            while let Some((object, answer)) = answers.next().await {
-                match answer {
-                    Ok(value) => self.learn(&object, value.as_ref()),
-                    Err(error) => failed.push((object, error.to_string())),
-                }
+            let mut answers = futures::stream::iter(asks).buffer_unordered(ASKS);
+            while let Some((ask, done)) = answers.next().await {
+                failed.extend(done.err().map(|error| (ask, error)));
             }
         }
         match failed.pop() {
-            Some((_, error)) if self.waits_for_reads(node) => Err(error),
+            Some((_, error)) if self.waits_for_answers(node) => Err(error),
             _ => Ok(()),
         }
     }
 
-    fn waits_for_reads(&self, node: &str) -> bool {
+    async fn read(&self, object: &ObjectRef) -> Result<(), String> {
+        let answer = self.parts.server.get(object).await;
+        self.learn(object, answer.map_err(|error| error.to_string())?.as_ref());
+        Ok(())
+    }
+
+    /// Asks the plugin where a volume is: what an attach or a detach left
+    /// behind that was cut off by the end of its controller. One that cannot
+    /// be asked is found when another node wants the volume.
+    async fn find(&self, volume: &Arc<str>) {
+        let named = self.lock().volumes.get(volume).and_then(|(_, named)| named.clone());
+        let mut nodes = Vec::new();
+        if let Some((_, volume)) = &named
+            && let AttachedBy::Plugin(spec) = &volume.by
+            && let Ok(plugin) = self.parts.plugins.of(&spec.source)
+        {
+            nodes = plugin.attached_to(spec).await.unwrap_or_else(|error| {
+                tracing::warn!("it is not known where {} is attached: {error}", volume.name);
+                Vec::new()
+            });
+        }
+        let mut state = self.lock();
+        state.leftovers.retain(|left| !matches!(left, Leftover::Volume(name) if name == volume));
+        if let Some((unique_name, volume)) = &named {
+            for node in nodes {
+                self.take_over(&mut state, unique_name, volume, &node.into());
+            }
+        }
+    }
+
+    /// A pair that no node's status tells of: it may be attached. What the
+    /// node uses it has said; what it was not told of it does not mount.
+    fn take_over(
+        &self,
+        state: &mut State,
+        unique_name: &Arc<str>,
+        volume: &Arc<AttachableVolume>,
+        node: &Arc<str>,
+    ) {
+        if state.actual.get(unique_name, node).is_some() {
+            return;
+        }
+        state.actual.mark_uncertain(unique_name, Some(volume), node);
+        let key = Key::cluster(node.clone());
+        let row = self.parts.mirror.read(|tables| tables.nodes.get(&key).cloned());
+        if let Some(row) = row {
+            state.actual.set_in_use(node, &row.volumes_in_use);
+        }
+        state.found_on.insert(node.clone());
+    }
+
+    fn waits_for_answers(&self, node: &str) -> bool {
         let state = self.lock();
         self.parts.mirror.read(|tables| {
             let on_node = |pod: &Key| tables.pods.get(pod).is_some_and(|row| *row.node == *node);
@@ -87,58 +150,61 @@ impl AttachDetachController {
         })
     }
 
-    /// Takes in all that can be without reading; gives what has to be read.
-    pub(super) fn resolve(&self) -> Vec<ObjectRef> {
+    /// Takes in all that can be without asking; gives what has to be asked.
+    pub(super) fn resolve(&self) -> Vec<Ask> {
         let mut state = self.lock();
+        let mut asks = Vec::new();
+        for left in std::mem::take(&mut state.leftovers) {
+            self.resolve_leftover(&mut state, left, &mut asks);
+        }
         self.parts.mirror.read(|tables| {
-            let mut reads = Vec::new();
-            for key in std::mem::take(&mut state.leftovers) {
-                self.resolve_leftover(&mut state, tables, key, &mut reads);
-            }
             for key in std::mem::take(&mut state.dirty) {
                 let Some(pod) = tables.pods.get(&key) else { continue };
-                self.resolve_pod(&mut state, tables, pod, &mut reads);
+                self.resolve_pod(&mut state, tables, pod, &mut asks);
             }
-            reads
-        })
+        });
+        asks
     }
 
-    /// A VolumeAttachment that was there at the start: if nothing else tells of
-    /// the pair, it may be attached.
-    fn resolve_leftover(
-        &self,
-        state: &mut State,
-        tables: &Tables,
-        key: Key,
-        reads: &mut Vec<ObjectRef>,
-    ) {
-        let Some(attachment) = tables.attachments.get(&key) else { return };
-        let Some(row) = tables.volumes.get(&Key::cluster(attachment.volume.clone())) else {
-            return;
-        };
-        let known = Known { tables, volumes: &state.volumes };
-        match resolve::of_volume(&known, &self.parts.plugins, row) {
-            Resolution::Attachable((unique_name, volume)) => {
-                let csi = matches!(volume.by, AttachedBy::Csi(_));
-                if csi && state.actual.get(&unique_name, &attachment.node).is_none() {
-                    state.actual.mark_uncertain(&unique_name, Some(&volume), &attachment.node);
+    /// What was there at the start: if nothing else tells of the pair, it may
+    /// be attached.
+    fn resolve_leftover(&self, state: &mut State, left: Leftover, asks: &mut Vec<Ask>) {
+        let (resolution, attachment) = self
+            .parts
+            .mirror
+            .read(|tables| {
+                let attachment = match &left {
+                    Leftover::Attachment(key) => Some(tables.attachments.get(key)?.clone()),
+                    Leftover::Volume(_) => None,
+                };
+                let volume = match (&left, &attachment) {
+                    (Leftover::Volume(name), _) => name.clone(),
+                    (Leftover::Attachment(_), attachment) => attachment.as_ref()?.volume.clone(),
+                };
+                let row = tables.volumes.get(&Key::cluster(volume))?;
+                let known = Known { tables, volumes: &state.volumes };
+                Some((resolve::of_volume(&known, &self.parts.plugins, row), attachment))
+            })
+            .unzip();
+        match (resolution, attachment.flatten()) {
+            (Some(Resolution::Read(object)), _) => {
+                asks.push(Ask::Read(object));
+                state.leftovers.push(left);
+            }
+            (Some(Resolution::Attachable((unique_name, volume))), Some(attachment)) => {
+                if matches!(volume.by, AttachedBy::Csi(_)) {
+                    self.take_over(state, &unique_name, &volume, &attachment.node);
                 }
             }
-            Resolution::Read(object) => {
-                reads.push(object);
-                state.leftovers.push(key);
+            (Some(Resolution::Attachable((_, volume))), None) => {
+                asks.push(Ask::Whereabouts(volume.name.clone()));
+                state.leftovers.push(left);
             }
-            Resolution::NotAttachable | Resolution::Unknown(_) => {}
+            (Some(Resolution::NotAttachable | Resolution::Unknown(_)) | None, _) => {}
         }
     }
 
-    fn resolve_pod(
-        &self,
-        state: &mut State,
-        tables: &Tables,
-        pod: &Pod,
-        reads: &mut Vec<ObjectRef>,
-    ) {
+    fn resolve_pod(&self, state: &mut State, tables: &Tables, pod: &Pod, asks: &mut Vec<Ask>) {
         let key = &pod.meta.key;
         // A node that begins to be managed makes its pods dirty again.
         if pod.is_terminated() || !state.desired.is_managed(&pod.node) {
@@ -155,7 +221,7 @@ impl AttachDetachController {
                     settled = false;
                 }
                 Resolution::Read(object) => {
-                    reads.push(object);
+                    asks.push(Ask::Read(object));
                     unread = true;
                 }
             }
@@ -165,7 +231,7 @@ impl AttachDetachController {
                 if let Resolution::Read(object) =
                     resolve::of_inline(&self.parts.plugins, pod, volume)
                 {
-                    reads.push(object);
+                    asks.push(Ask::Read(object));
                     unread = true;
                 }
             }
@@ -219,7 +285,7 @@ impl AttachDetachController {
 
 impl State {
     /// Whether there is nothing to find out.
-    fn is_populated(&self) -> bool {
+    pub(super) fn is_populated(&self) -> bool {
         self.dirty.is_empty() && self.leftovers.is_empty()
     }
 

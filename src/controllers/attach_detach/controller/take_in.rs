@@ -3,11 +3,13 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use super::{AttachDetachController, State, node_ref};
+use super::{AttachDetachController, Leftover, State, node_ref};
+use crate::controllers::attach_detach::resolve;
 use crate::mirror::Tables;
 use crate::model::kind;
 use crate::model::object::{Key, ObjectRef};
 use crate::model::pod::Pod;
+use crate::plugins::plugin::Plugins;
 
 impl AttachDetachController {
     pub(super) fn take_in_changes(&self, changed: HashSet<ObjectRef>) -> Vec<ObjectRef> {
@@ -19,7 +21,7 @@ impl AttachDetachController {
             self.parts.mirror.read(|tables| {
                 if !state.recovered {
                     state.recovered = true;
-                    state.recover(tables);
+                    state.recover(tables, &self.parts.plugins);
                 }
                 for object in &changed {
                     self.take_in_one(&mut state, tables, object, &mut nodes);
@@ -28,8 +30,16 @@ impl AttachDetachController {
                 nodes.extend(dirty.map(|pod| pod.node.clone()));
             });
         }
-        // What needs no reading is taken in before any node is decided about.
+        // What needs no asking is taken in before any node is decided about.
         self.resolve();
+        let mut state = self.lock();
+        nodes.append(&mut state.found_on);
+        if nodes.is_empty() && !state.is_populated() {
+            // Whichever node is looked at, all is asked for.
+            let any =
+                |tables: &Tables| tables.nodes.iter().next().map(|row| row.meta.key.name.clone());
+            nodes.extend(self.parts.mirror.read(any));
+        }
         nodes.iter().map(node_ref).collect()
     }
 
@@ -93,7 +103,7 @@ impl AttachDetachController {
 
 impl State {
     /// Takes over what was attached before this controller started.
-    fn recover(&mut self, tables: &Tables) {
+    fn recover(&mut self, tables: &Tables, plugins: &Plugins) {
         for node in tables.nodes.iter() {
             let name = &node.meta.key.name;
             for volume in &node.volumes_attached {
@@ -101,7 +111,12 @@ impl State {
             }
         }
         let with_volume = tables.attachments.iter().filter(|row| !row.volume.is_empty());
-        self.leftovers = with_volume.map(|row| row.meta.key.clone()).collect();
+        self.leftovers =
+            with_volume.map(|row| Leftover::Attachment(row.meta.key.clone())).collect();
+        let attached = tables.volumes.iter().filter(|row| {
+            resolve::attaches(plugins, &row.source.field, row.source.driver.as_deref())
+        });
+        self.leftovers.extend(attached.map(|row| Leftover::Volume(row.meta.key.name.clone())));
     }
 
     fn take_in_node(&mut self, tables: &Tables, key: &Key, nodes: &mut BTreeSet<Arc<str>>) {
