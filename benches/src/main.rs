@@ -9,6 +9,7 @@
 //! target/release/pvdeck-bench one-frames --claims 100000
 //! target/release/pvdeck-bench one-frames-of-nodes --nodes 1000 --each 30
 //! target/release/pvdeck-bench one-memory
+//! target/release/pvdeck-bench one-mount --nodes 1000 --volumes 30
 //! target/release/pvdeck-bench one-start
 //! ```
 //!
@@ -28,6 +29,7 @@ mod lists;
 mod load;
 mod measure;
 mod memory;
+mod mounts;
 mod start;
 
 use clap::{Parser, Subcommand};
@@ -105,6 +107,17 @@ enum What {
         #[arg(long, value_enum, default_value = "process")]
         over: Over,
     },
+    /// Volumes of many nodes: time to mount all, cost of idling, memory
+    OneMount {
+        #[arg(long, default_value_t = 1000)]
+        nodes: usize,
+        /// On each node, in one pod
+        #[arg(long, default_value_t = 30)]
+        volumes: usize,
+        /// How long to idle
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+    },
     /// Memory of the mirror
     OneMemory {
         #[arg(long, default_value_t = 100_000)]
@@ -126,6 +139,9 @@ fn main() {
         What::OneFramesOfNodes { nodes, each } => println!("{}", boards::run(nodes, each)),
         What::OneStart { starts } => println!("{}", start::run(starts)),
         What::OneList { objects, over } => println!("{}", block_on(lists::run(over, objects))),
+        What::OneMount { nodes, volumes, seconds } => {
+            println!("{}", block_on(mounts::run(nodes, volumes, seconds)));
+        }
         What::OneMemory { pairs } => println!("{}", memory::mirror(pairs)),
     }
 }

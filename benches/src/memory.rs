@@ -40,16 +40,26 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
+/// Begins to count; what is held so far.
+pub fn count_from_here() -> i64 {
+    COUNTS.store(true, Ordering::Relaxed);
+    held()
+}
+
+/// What is held of what was allocated since counting began, in bytes.
+pub fn held() -> i64 {
+    HELD.load(Ordering::Relaxed)
+}
+
 /// So many pairs, bound, taken in one by one as a watch brings them.
 pub fn mirror(pairs: usize) -> Value {
-    COUNTS.store(true, Ordering::Relaxed);
-    let before = (HELD.load(Ordering::Relaxed), resident().0);
+    let before = (count_from_here(), resident().0);
     let mirror = Mirror::default();
     for n in 0..pairs {
         mirror.apply(Volume::from_object(&bound_volume(n)).expect("a row"));
         mirror.apply(Claim::from_object(&bound_claim(n)).expect("a row"));
     }
-    let held = HELD.load(Ordering::Relaxed) - before.0;
+    let held = held() - before.0;
     let grown = resident().0.saturating_sub(before.1);
     let objects = mirror.read(|tables| tables.volumes.len() + tables.claims.len());
     json!({

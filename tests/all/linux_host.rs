@@ -24,25 +24,26 @@ const NOTE: &[u8] = b"a note that is really on the device";
 
 /// What can be seen of a scenario.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Seen {
-    commands: Vec<String>,
-    mounts: Vec<String>,
+pub struct Seen {
+    pub commands: Vec<String>,
+    pub mounts: Vec<String>,
 }
 
-struct Nodes {
-    hosts: Arc<dyn Hosts>,
-    disks: Arc<dyn Disks>,
-    plugins: Plugins,
+/// Nodes of one kind, and the disks between them.
+pub struct Nodes {
+    pub hosts: Arc<dyn Hosts>,
+    pub disks: Arc<dyn Disks>,
+    pub plugins: Plugins,
 }
 
 impl Nodes {
-    fn new<T: Hosts + Disks + 'static>(nodes: Arc<T>) -> Self {
+    pub fn new<T: Hosts + Disks + 'static>(nodes: Arc<T>) -> Self {
         let disks: Arc<dyn Disks> = nodes.clone();
         let plugins = for_nodes(&disks, false);
         Self { hosts: nodes, disks, plugins }
     }
 
-    fn host(&self, node: &str) -> Arc<dyn Host> {
+    pub fn host(&self, node: &str) -> Arc<dyn Host> {
         self.hosts.host(node).expect("a node")
     }
 
@@ -67,7 +68,7 @@ impl Nodes {
 
     /// Commands and mounts below the kubelet's root; devices by the order in
     /// which they appear.
-    async fn seen(&self, node: &str) -> Seen {
+    pub async fn seen(&self, node: &str) -> Seen {
         let host = self.host(node);
         let mut devices: Vec<String> = Vec::new();
         let mut plain = |word: &str| {
@@ -162,7 +163,7 @@ async fn scenario(nodes: &Nodes) -> Vec<Seen> {
 }
 
 /// Frees the loop devices on files below a directory, whatever happens.
-struct Loops(PathBuf);
+pub struct Loops(pub PathBuf);
 
 impl Drop for Loops {
     fn drop(&mut self) {
@@ -181,7 +182,7 @@ impl Drop for Loops {
     }
 }
 
-fn why_not_here() -> Option<&'static str> {
+pub fn why_not_here() -> Option<&'static str> {
     if !rustix::process::geteuid().is_root() {
         return Some("a Linux node needs root");
     }
@@ -191,6 +192,26 @@ fn why_not_here() -> Option<&'static str> {
     let has =
         |name: &str| ["/usr/sbin", "/sbin"].iter().any(|at| Path::new(at).join(name).exists());
     (!has("mkfs.ext4") || !has("losetup")).then_some("mkfs.ext4 and losetup are not there")
+}
+
+/// Real nodes below a folder, their disks in its `disks`.
+pub fn real_nodes(
+    folder: &Path,
+    names: &[&str],
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<LinuxNodes>, String> {
+    let disks = folder.join("disks");
+    let nodes = Arc::new(LinuxNodes::new(&disks));
+    for name in names {
+        let options = Options {
+            node: (*name).to_owned(),
+            root: folder.join(name),
+            disks: disks.clone(),
+            layout: Layout::default(),
+        };
+        nodes.add(Linux::start(&options, clock.clone()).map_err(|error| error.to_string())?);
+    }
+    Ok(nodes)
 }
 
 #[tokio::test]
@@ -209,22 +230,13 @@ async fn a_volume_goes_the_same_way_on_a_real_node_and_on_a_simulated_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let disks = folder.path().join("disks");
     let _loops = Loops(disks.clone());
-    let nodes = Arc::new(LinuxNodes::new(&disks));
-    for node in ["n1", "n2"] {
-        let options = Options {
-            node: node.to_owned(),
-            root: folder.path().join(node),
-            disks: disks.clone(),
-            layout: Layout::default(),
-        };
-        match Linux::start(&options, clock.clone()) {
-            Ok(node) => nodes.add(node),
-            Err(error) => {
-                println!("skipped: {error}");
-                return;
-            }
+    let nodes = match real_nodes(folder.path(), &["n1", "n2"], &clock) {
+        Ok(nodes) => nodes,
+        Err(why) => {
+            println!("skipped: {why}");
+            return;
         }
-    }
+    };
     let nodes = Nodes::new(nodes);
     let real = scenario(&nodes).await;
     for (at, (real, simulated)) in real.iter().zip(&simulated).enumerate() {

@@ -20,5 +20,6 @@ mod served;
 mod stand_in;
 mod start;
 mod tidy;
+mod volume_manager;
 mod workloads;
 mod world;
