@@ -13,6 +13,8 @@ const BUILT: &[&str] = &[
     "default-scheduler",
     "kubelet",
     "hostpath.csi.k8s.io_<host>_<uid>",
+    "node-controller",
+    "taint-eviction-controller",
 ];
 
 /// What can be done to the machine that the nodes share.
