@@ -43,6 +43,11 @@ pub struct Options {
     #[arg(long, value_name = "NAME", conflicts_with = "context")]
     pub scenario: Option<String>,
 
+    /// In the demo, also use the CSI driver that listens here, such as
+    /// unix:///run/csi.sock; a class names it as provisioner
+    #[arg(long, value_name = "URL", conflicts_with = "context")]
+    pub csi: Vec<String>,
+
     /// Make every write impossible, for the console and every controller
     #[arg(long, conflicts_with = "write")]
     pub read_only: bool,
@@ -73,12 +78,27 @@ pub struct Options {
 pub enum Command {
     /// Serve an embedded cluster with its controllers on loopback HTTPS
     Serve(Serve),
+    /// Open the demo, as --demo does
+    Demo(Demo),
     /// Run a CSI driver of our own on a Unix socket
     CsiDriver(CsiDriver),
     /// Print the effective configuration, each value with its source
     Config,
     /// Print a completion script for a shell
     Completions { shell: Shell },
+}
+
+/// Options of `pvdeck demo`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Demo {
+    /// Also use the CSI driver that listens here, such as
+    /// unix:///run/csi.sock; a class names it as provisioner. May be repeated
+    #[arg(long, value_name = "URL")]
+    pub csi: Vec<String>,
+
+    /// Scenario to play: a name, or a YAML file
+    #[arg(long, value_name = "NAME")]
+    pub scenario: Option<String>,
 }
 
 /// Options of `pvdeck serve`.
@@ -100,6 +120,11 @@ pub struct Serve {
     /// Serve the API alone, without hosted controllers
     #[arg(long)]
     pub no_controllers: bool,
+
+    /// Also use the CSI driver that listens here, such as
+    /// unix:///run/csi.sock; a class names it as provisioner. May be repeated
+    #[arg(long, value_name = "URL")]
+    pub csi: Vec<String>,
 }
 
 /// What the volumes of `pvdeck csi-driver` are made of.

@@ -17,6 +17,7 @@ use crate::cluster::connect::{self, ConnectError, Connection, Contexts, IN_CLUST
 use crate::cluster::write_path::read_only::Access;
 use crate::config::{self, Config};
 use crate::controllers::csi::embedded::EmbeddedDriver;
+use crate::csi_driver;
 use crate::failure::Failure;
 use crate::log::Log;
 use crate::scenario::{self, BadScenario, Pace, Player, Scenario};
@@ -134,12 +135,12 @@ impl Entrance {
 
     async fn open(&self, name: &str) -> Result<Opened, Failure> {
         match name {
-            DEMO => self.open_demo(),
+            DEMO => self.open_demo().await,
             name => self.open_live(name).await,
         }
     }
 
-    fn open_demo(&self) -> Result<Opened, Failure> {
+    async fn open_demo(&self) -> Result<Opened, Failure> {
         let access = match self.options.read_only {
             true => Access::locked(),
             false => Access::writable(),
@@ -148,6 +149,7 @@ impl Entrance {
             name: DEMO.into(),
             access,
             drivers: EmbeddedDriver::of_a_demo(),
+            outside: csi_driver::meet(&self.options.csi).await?,
             ..EmbeddedOptions::default()
         };
         let session = Session::embedded(options)

@@ -12,6 +12,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use crate::cli::{Backing, CsiDriver};
 use crate::cluster::clock::RunningClock;
 use crate::config;
+use crate::controllers::csi::outside::OutsideDrivers;
 use crate::failure::Failure;
 use crate::model::clock::Clock;
 use crate::model::quantity::Quantity;
@@ -55,6 +56,19 @@ pub async fn run(options: CsiDriver) -> Result<(), Failure> {
     }
     let _ = std::fs::remove_file(&socket);
     served.map_err(|error| Failure::new(format!("serving {}: {error}", socket.display())))
+}
+
+/// Makes the acquaintance of drivers that run outside; `None` without any.
+pub async fn meet(endpoints: &[String]) -> Result<Option<OutsideDrivers>, Failure> {
+    if endpoints.is_empty() {
+        return Ok(None);
+    }
+    let clock: Arc<dyn Clock> = Arc::new(RunningClock::new());
+    let root = config::state_folder()?.join(format!("csi/{}", std::process::id()));
+    let met = OutsideDrivers::meet(endpoints, root, &clock).await;
+    met.map(Some).map_err(|error| {
+        Failure::bad_input(error.to_string()).hint("name a driver's socket with --csi")
+    })
 }
 
 async fn open(options: &CsiDriver) -> Result<Place, Failure> {

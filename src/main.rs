@@ -26,7 +26,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
+fn run(mut cli: Cli) -> Result<(), Failure> {
+    if let Some(Command::Demo(demo)) = cli.command {
+        cli.options.demo = true;
+        cli.options.csi.extend(demo.csi);
+        cli.options.scenario = demo.scenario.or(cli.options.scenario);
+        cli.command = None;
+    }
     match cli.command {
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
@@ -47,7 +53,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             let _log = prepare(&config)?;
             runtime()?.block_on(csi_driver::run(options))
         }
-        None => {
+        Some(Command::Demo(_)) | None => {
             let config = Config::load(&cli.options)?;
             let log = prepare(&config)?;
             match runtime()?.block_on(console::run(cli.options, config, log))? {

@@ -14,6 +14,7 @@ use crate::cluster::write_path::read_only::{Access, ReadOnlyLayer};
 use crate::config;
 use crate::controllers::csi::embedded::EmbeddedDriver;
 use crate::controllers::host;
+use crate::csi_driver;
 use crate::failure::Failure;
 use crate::session::{EmbeddedOptions, Session};
 
@@ -33,6 +34,7 @@ pub async fn run(options: Serve) -> Result<(), Failure> {
         access: access.clone(),
         controllers: (!options.no_controllers).then(host::Options::default),
         drivers: EmbeddedDriver::of_a_demo(),
+        outside: csi_driver::meet(&options.csi).await?,
         ..EmbeddedOptions::default()
     })
     .map_err(|error| Failure::new(format!("the embedded cluster does not start: {error}")))?;

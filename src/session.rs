@@ -27,6 +27,7 @@ use crate::cluster::write_path::read_only::Access;
 use crate::cluster::write_path::step_gate::{Mode, StepGate};
 use crate::controllers::csi;
 use crate::controllers::csi::embedded::EmbeddedDriver;
+use crate::controllers::csi::outside::OutsideDrivers;
 use crate::controllers::host::{self, Host};
 use crate::controllers::machines::Machines;
 use crate::mirror::Mirror;
@@ -35,6 +36,8 @@ use crate::model::clock::Clock;
 use crate::model::node::CONTROLLER_MANAGED;
 use crate::model::write::Actor;
 use crate::plugins::csi::calls::Calls;
+use crate::plugins::csi::driver::Driver;
+use crate::plugins::csi::node::CsiPlugin;
 use crate::plugins::host::simulated::World;
 use crate::plugins::host::simulated::rules::Latency;
 use crate::plugins::layout::Layout;
@@ -74,6 +77,8 @@ pub struct Demo {
     pub world: Option<World>,
     /// The calls to its CSI drivers.
     pub calls: Calls,
+    /// The drivers that run in this process.
+    pub drivers: Vec<Driver>,
 }
 
 /// What is under the nodes of an embedded cluster.
@@ -98,6 +103,8 @@ pub struct EmbeddedOptions {
     pub machines: NodeMachines,
     /// CSI drivers in this process, on those machines.
     pub drivers: Vec<EmbeddedDriver>,
+    /// CSI drivers that run outside, on the machine itself.
+    pub outside: Option<OutsideDrivers>,
 }
 
 impl Default for EmbeddedOptions {
@@ -108,6 +115,7 @@ impl Default for EmbeddedOptions {
             controllers: Some(host::Options::default()),
             machines: NodeMachines::Simulated,
             drivers: Vec::new(),
+            outside: None,
         }
     }
 }
@@ -149,6 +157,8 @@ impl Session {
     pub fn embedded_on(clock: Arc<dyn Clock>, options: EmbeddedOptions) -> Result<Self, ApiError> {
         let embedded = Embedded::new(Options::new(clock.clone()));
         embedded.import(NODES.map(node).into(), "kubelet")?;
+        let drivers = options.drivers.iter().map(EmbeddedDriver::object);
+        embedded.import(drivers.collect(), CONSOLE)?;
         let base = embedded.base();
         Ok(Self::over(base, clock, embedded, options))
     }
@@ -160,24 +170,31 @@ impl Session {
         embedded: Embedded,
         options: EmbeddedOptions,
     ) -> Self {
-        let EmbeddedOptions { name, access, controllers, machines, drivers } = options;
+        let EmbeddedOptions { name, access, controllers, machines, drivers, outside } = options;
         let path = WritePath::new(base, "default", clock, access);
         let options = WatchOptions { hosting: controllers.is_some(), ..WatchOptions::default() };
         let mut session = Self::open(name, String::new(), path, options);
         let clock = session.path.clock().clone();
         let world = machines.world(&clock);
-        let mut calls = Calls::default();
+        let (mut calls, mut running) = (Calls::default(), Vec::new());
         if let Some(mut controllers) = controllers {
-            if controllers.machines.is_none() {
-                controllers.machines = world.clone().map(|world| Machines::of(world, false));
-            }
             if let Some(world) = &world {
                 controllers.csi = csi::embedded::start(&drivers, world, &NODES, &clock);
             }
+            if let Some(outside) = &outside {
+                outside.join(&mut controllers.csi, &NODES, &clock);
+            }
+            if controllers.machines.is_none() {
+                let paths = outside.map(|outside| outside.paths);
+                let plugin = CsiPlugin::new(controllers.csi.on_nodes.clone(), paths);
+                let machines = world.clone().map(|world| Machines::of(world, false));
+                controllers.machines = machines.map(|machines| machines.with_csi(plugin));
+            }
             calls = controllers.csi.calls.clone();
+            running = controllers.csi.drivers.clone();
             session.host = Some(host::start(&session.path, &session.mirror, &clock, &controllers));
         }
-        session.demo = Some(Demo { embedded, clock: None, world, calls });
+        session.demo = Some(Demo { embedded, clock: None, world, calls, drivers: running });
         session
     }
 

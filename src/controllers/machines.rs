@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::controllers::node_agent::pods::runtime::Runtimes;
+use crate::plugins::csi::node::CsiPlugin;
 use crate::plugins::for_nodes;
 use crate::plugins::host::{Disks, Hosts};
 use crate::plugins::plugin::Plugins;
@@ -31,6 +32,11 @@ impl Machines {
         let disks: Arc<dyn Disks> = machines.clone();
         let plugins = for_nodes(&disks, legacy_kinds);
         Self { hosts: machines, disks, plugins, runtimes: Arc::default() }
+    }
+
+    /// The same with volumes of CSI drivers.
+    pub fn with_csi(self, csi: CsiPlugin) -> Self {
+        Self { plugins: self.plugins.and(Arc::new(csi)), ..self }
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::model::access_modes::{AccessMode, AccessModes};
+use crate::model::object::Key;
 use crate::model::quantity::Quantity;
 use crate::model::selector::NodeSelector;
 use crate::model::volume::{SOURCE_FIELDS, VolumeMode};
@@ -80,11 +81,7 @@ pub enum VolumeSource {
         fs_type: Option<Arc<str>>,
         options: BTreeMap<Arc<str>, Arc<str>>,
     },
-    Csi {
-        driver: Arc<str>,
-        handle: Arc<str>,
-        fs_type: Option<Arc<str>>,
-    },
+    Csi(CsiSource),
     /// A kind with no plugin of its own here: the field of the spec and its
     /// content, such as `gcePersistentDisk`, `projected`.
     Other {
@@ -93,6 +90,40 @@ pub enum VolumeSource {
     },
     /// No source that this program knows.
     None,
+}
+
+/// A volume of a CSI driver.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CsiSource {
+    pub driver: Arc<str>,
+    /// Empty for a volume that a pod declares itself.
+    pub handle: Arc<str>,
+    pub fs_type: Option<Arc<str>>,
+    /// `volumeAttributes`.
+    pub attributes: BTreeMap<Arc<str>, Arc<str>>,
+    /// The Secrets that steps on a node need, by the field that names them; in
+    /// a pod's own volume without namespace.
+    pub secrets: BTreeMap<&'static str, Key>,
+}
+
+/// The fields of a CSI source that name a Secret for a node.
+const CSI_SECRETS: [&str; 3] =
+    ["nodeStageSecretRef", "nodePublishSecretRef", "nodeExpandSecretRef"];
+
+impl CsiSource {
+    fn from_json(source: &Value, fs_type: Option<Arc<str>>) -> Self {
+        let secret = |field: &'static str| {
+            let name = optional(&source[field]["name"])?;
+            Some((field, Key::new(text(&source[field]["namespace"]), name)))
+        };
+        Self {
+            driver: text(&source["driver"]),
+            handle: text(&source["volumeHandle"]),
+            fs_type,
+            attributes: strings_by_key(&source["volumeAttributes"]),
+            secrets: CSI_SECRETS.into_iter().filter_map(secret).collect(),
+        }
+    }
 }
 
 /// Which keys of a ConfigMap or Secret become files, and where.
@@ -158,6 +189,11 @@ impl VolumeSpec {
         }
     }
 
+    /// The same as if it stood in a pod, if that is so.
+    pub fn inline(self, is_inline: bool) -> Self {
+        Self { is_inline, ..self }
+    }
+
     /// The spec of an entry of a pod's `spec.volumes` that is no claim.
     pub fn from_inline(volume: &Value) -> Self {
         let source = VolumeSource::from_json(volume);
@@ -219,11 +255,7 @@ impl VolumeSource {
                 fs_type,
                 options: strings_by_key(&source["options"]),
             },
-            "csi" => Self::Csi {
-                driver: text(&source["driver"]),
-                handle: text(&source["volumeHandle"]),
-                fs_type,
-            },
+            "csi" => Self::Csi(CsiSource::from_json(source, fs_type)),
             _ => Self::Other { field: field.into(), content: source.clone() },
         }
     }
@@ -240,7 +272,7 @@ impl VolumeSource {
             Self::Iscsi(_) => "iscsi",
             Self::FibreChannel(_) => "fc",
             Self::FlexVolume { .. } => "flexVolume",
-            Self::Csi { .. } => "csi",
+            Self::Csi(_) => "csi",
             Self::Other { field, .. } => field,
             Self::None => "",
         }
@@ -249,7 +281,7 @@ impl VolumeSource {
     /// The CSI or FlexVolume driver.
     pub fn driver(&self) -> Option<&Arc<str>> {
         match self {
-            Self::FlexVolume { driver, .. } | Self::Csi { driver, .. } => Some(driver),
+            Self::FlexVolume { driver, .. } | Self::Csi(CsiSource { driver, .. }) => Some(driver),
             _ => None,
         }
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use futures::future::{BoxFuture, FutureExt, ready};
 use serde_json::Value;
 
+use crate::model::object::Key;
 use crate::model::volume::Source;
 use crate::model::volume_source::{VolumeSource, VolumeSpec};
 use crate::plugins::host::{Host, OnBehalf};
@@ -59,6 +60,11 @@ impl Capabilities {
             at += 1;
         }
         Self(bits)
+    }
+
+    /// The same without one of them.
+    pub const fn without(self, capability: Capability) -> Self {
+        Self(self.0 & !(1 << capability as u16))
     }
 
     pub const fn has(self, capability: Capability) -> bool {
@@ -127,6 +133,12 @@ pub enum Need {
     ConfigMap { name: Arc<str>, optional: bool },
     /// A Secret, likewise.
     Secret { name: Arc<str>, optional: bool },
+    /// A Secret of any namespace.
+    SecretAt { key: Key },
+    /// A CSIDriver; missing is fine.
+    CsiDriver { name: Arc<str> },
+    /// A VolumeAttachment.
+    Attachment { name: Arc<str> },
 }
 
 /// A volume on a node, for one step.
@@ -149,6 +161,10 @@ pub struct NodeVolume {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PodPart {
     pub uid: Arc<str>,
+    pub name: Arc<str>,
+    pub namespace: Arc<str>,
+    /// `serviceAccountName`.
+    pub service_account: Arc<str>,
     /// `securityContext.fsGroup`.
     pub fs_group: Option<u32>,
     /// `fsGroupChangePolicy: OnRootMismatch`.
@@ -226,6 +242,12 @@ pub type Done<'a, T> = BoxFuture<'a, Result<T, PluginError>>;
 pub trait VolumePlugin: Send + Sync {
     fn facts(&self) -> PluginFacts;
 
+    /// The same for one volume, of which it may be able to do less.
+    fn facts_of(&self, spec: &VolumeSpec) -> PluginFacts {
+        let _ = spec;
+        self.facts()
+    }
+
     // --- the controller of volumes
 
     /// Makes the backing store and gives the volume's object: its spec without
@@ -298,6 +320,12 @@ pub trait VolumePlugin: Send + Sync {
         Vec::new()
     }
 
+    /// The same, for what depends on the node.
+    fn needs_on(&self, node: &str, spec: &VolumeSpec) -> Vec<Need> {
+        let _ = node;
+        self.needs(spec)
+    }
+
     /// Waits until the device is on the node and gives its path
     /// (`WaitForAttach`). By default the path that was reported.
     fn wait_for_attach<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, String> {
@@ -351,6 +379,12 @@ pub trait VolumePlugin: Send + Sync {
         ready(Ok(volume.device_path.clone())).boxed()
     }
 
+    /// Takes the device from a pod, after its map is gone (`UnmapPodDevice`).
+    fn unpublish_device<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, ()> {
+        let _ = volume;
+        ready(Ok(())).boxed()
+    }
+
     /// Undoes [`VolumePlugin::set_up_device`] (`TearDownDevice`).
     fn tear_down_device<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, ()> {
         let _ = volume;
@@ -398,6 +432,12 @@ impl Plugins {
         Self(plugins)
     }
 
+    /// These and another.
+    pub fn and(mut self, plugin: Arc<dyn VolumePlugin>) -> Self {
+        self.0.push(plugin);
+        self
+    }
+
     /// The plugin for a volume. The refusal is in Kubernetes' words, without
     /// the volume's name.
     pub fn of(&self, source: &VolumeSource) -> Result<&Arc<dyn VolumePlugin>, PluginError> {
@@ -427,7 +467,7 @@ pub fn unique_volume_name(
     spec: &VolumeSpec,
     pod_uid: &str,
 ) -> Result<String, PluginError> {
-    let facts = plugin.facts();
+    let facts = plugin.facts_of(spec);
     if facts.can(Capability::Attach) || facts.can(Capability::Stage) {
         return Ok(format!("{}/{}", facts.name, plugin.volume_name(spec)?));
     }

@@ -13,6 +13,8 @@ use pvdeck::controllers::host;
 use pvdeck::controllers::node_agent::agents::Agents;
 use pvdeck::mirror::Mirror;
 use pvdeck::model::clock::Clock;
+use pvdeck::plugins::csi::calls::Calls;
+use pvdeck::plugins::csi::driver::Driver;
 use pvdeck::plugins::host::simulated::World as Machines;
 use pvdeck::session::{EmbeddedOptions, NodeMachines, Session};
 
@@ -70,6 +72,15 @@ impl World {
         Self::run_with(parallel, NodeMachines::Simulated, vec![driver], play)
     }
 
+    /// The same with these CSI drivers.
+    pub fn run_with_drivers<T>(
+        parallel: usize,
+        drivers: Vec<EmbeddedDriver>,
+        play: impl AsyncFnOnce(Self) -> T,
+    ) -> T {
+        Self::run_with(parallel, NodeMachines::Simulated, drivers, play)
+    }
+
     fn run_with<T>(
         parallel: usize,
         machines: NodeMachines,
@@ -114,6 +125,15 @@ impl World {
             after: commit.object_after(),
         });
         decoded.collect()
+    }
+
+    /// The drivers that run in it, and the calls to them.
+    pub fn drivers(&self) -> &[Driver] {
+        &self.session.demo.as_ref().expect("it is in this process").drivers
+    }
+
+    pub fn calls(&self) -> &Calls {
+        &self.session.demo.as_ref().expect("it is in this process").calls
     }
 
     pub fn gate(&self) -> &StepGate {

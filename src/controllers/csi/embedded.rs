@@ -4,8 +4,11 @@
 
 use std::sync::Arc;
 
+use serde_json::{Value, json};
+
 use crate::controllers::csi::{HostedDriver, Settings};
 use crate::model::clock::Clock;
+use crate::model::kind;
 use crate::plugins::csi::calls::Calls;
 use crate::plugins::csi::client::{Client, NODE_DEADLINE};
 use crate::plugins::csi::driver::Driver;
@@ -33,6 +36,20 @@ impl EmbeddedDriver {
     pub fn named(name: &str) -> Self {
         let options = Options { name: name.to_owned(), ..Options::default() };
         Self { options, node_id: None, also: Vec::new() }
+    }
+
+    /// Its CSIDriver: what it wants of the cluster.
+    pub fn object(&self) -> Value {
+        json!({
+            "apiVersion": kind::CSI_DRIVER.api_version(), "kind": kind::CSI_DRIVER.kind,
+            "metadata": {"name": self.options.name},
+            "spec": {
+                "attachRequired": self.options.attach,
+                "podInfoOnMount": true,
+                "fsGroupPolicy": "File",
+                "volumeLifecycleModes": ["Persistent", "Ephemeral"],
+            },
+        })
     }
 
     /// What a demo has: our own driver, and the names that many manifests use.

@@ -145,7 +145,7 @@ impl Parameters {
             ("pv.name".to_owned(), volume.to_owned()),
             ("pvc.namespace".to_owned(), text(&claim["metadata"]["namespace"])),
         ]);
-        let namespace = resolved(namespace, &tokens, "namespace", |text| is_label(text))?;
+        let namespace = resolved(namespace, &tokens, "namespace", is_label)?;
         tokens.insert("pvc.name".to_owned(), text(&claim["metadata"]["name"]));
         let annotations = claim["metadata"]["annotations"].as_object().into_iter().flatten();
         for (key, value) in annotations {

@@ -45,8 +45,10 @@ pub struct Registration {
     holds: HoldTable,
     retries: Retries,
     /// What each driver said of each node; asked once.
-    known: Mutex<BTreeMap<(Arc<str>, Arc<str>), DriverOnNode>>,
+    known: Mutex<BTreeMap<NodeAndDriver, DriverOnNode>>,
 }
+
+type NodeAndDriver = (Arc<str>, Arc<str>);
 
 impl Registration {
     pub fn new(shell: Shell, drivers: NodeDrivers) -> Self {

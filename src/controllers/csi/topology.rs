@@ -13,6 +13,9 @@ use crate::model::object::Pairs;
 /// Keys with their values, sorted.
 type Term = BTreeMap<String, String>;
 
+/// A node with the driver: its name, the driver's topology keys, its labels.
+pub type NodeWithDriver = (Arc<str>, Vec<Arc<str>>, Pairs);
+
 /// What the choice depends on.
 pub struct Where<'a> {
     /// The claim's name: replicas are spread by their number.
@@ -21,8 +24,7 @@ pub struct Where<'a> {
     pub selected: Option<&'a str>,
     /// The class's `allowedTopologies`.
     pub allowed: &'a Value,
-    /// The nodes with the driver: name, topology keys, labels.
-    pub nodes: &'a [(Arc<str>, Vec<Arc<str>>, Pairs)],
+    pub nodes: &'a [NodeWithDriver],
     pub strict: bool,
     pub immediate: bool,
 }
@@ -183,7 +185,7 @@ mod tests {
 
     use super::*;
 
-    fn nodes() -> Vec<(Arc<str>, Vec<Arc<str>>, Pairs)> {
+    fn nodes() -> Vec<NodeWithDriver> {
         let node = |name: &str, zone: &str| {
             let labels: Pairs = vec![("zone".into(), zone.into())].into();
             (name.into(), vec!["zone".into()], labels)

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::{Either, select};
@@ -13,7 +13,7 @@ use pvdeck_csi_proto::csi::identity_client::IdentityClient;
 use pvdeck_csi_proto::csi::node_client::NodeClient;
 use serde::Serialize;
 use serde_json::Value;
-use tonic::{Response, Status};
+use tonic::{Code, Response, Status};
 
 use crate::model::clock::{Clock, TimerUse};
 use crate::plugins::csi::calls::{Call, Calls, shown};
@@ -35,6 +35,9 @@ pub struct Client {
     clock: Arc<dyn Clock>,
     calls: Calls,
     deadline: Duration,
+    is_outside: bool,
+    /// What the driver can do: asked once, and again after it was lost.
+    abilities: Arc<Mutex<Option<ControllerAbilities>>>,
 }
 
 impl fmt::Debug for Client {
@@ -66,7 +69,20 @@ impl Client {
             clock,
             calls,
             deadline,
+            is_outside: false,
+            abilities: Arc::default(),
         }
+    }
+
+    /// The same, of a driver that runs outside of this process.
+    pub fn outside(self) -> Self {
+        Self { is_outside: true, ..self }
+    }
+
+    /// Whether the driver runs outside of this process, and so sees the real
+    /// machine's files.
+    pub fn is_outside(&self) -> bool {
+        self.is_outside
     }
 
     /// The same way with other patience.
@@ -85,10 +101,20 @@ impl Client {
 
     /// What plugin and controller service can do.
     pub async fn abilities(&self) -> Result<ControllerAbilities, CallError> {
+        let known = self.known_abilities().clone();
+        if let Some(known) = known {
+            return Ok(known);
+        }
         let plugin = self.get_plugin_capabilities(csi::GetPluginCapabilitiesRequest {}).await?;
         let controller = csi::ControllerGetCapabilitiesRequest {};
         let controller = self.controller_get_capabilities(controller).await?;
-        Ok(ControllerAbilities::read(&plugin, &controller))
+        let abilities = ControllerAbilities::read(&plugin, &controller);
+        *self.known_abilities() = Some(abilities.clone());
+        Ok(abilities)
+    }
+
+    fn known_abilities(&self) -> MutexGuard<'_, Option<ControllerAbilities>> {
+        self.abilities.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes a call: written down, bounded in time.
@@ -116,6 +142,10 @@ impl Client {
             // The call's future is dropped, which cancels it.
             Either::Right(((), _)) => Err(CallError::timed_out()),
         };
+        if answer.as_ref().is_err_and(|error| error.code == Code::Unavailable) {
+            // Another driver may come back in its place.
+            *self.known_abilities() = None;
+        }
         match &answer {
             Ok(reply) => written.end("OK", shown(reply)),
             Err(error) => written.end(code_name(error.code), error.message.as_str().into()),

@@ -18,5 +18,6 @@ pub mod capability;
 pub mod client;
 pub mod driver;
 pub mod error;
+pub mod node;
 pub mod node_drivers;
 pub mod transport;

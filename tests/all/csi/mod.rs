@@ -3,6 +3,8 @@
 
 mod conformance;
 mod killed;
+mod node;
+mod provisioning;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -27,6 +27,8 @@ pub struct Job {
     pub device: DeviceState,
     pub device_path: String,
     pub device_mount_path: String,
+    /// What was read of the API for the plugin.
+    pub provided: BTreeMap<Need, Value>,
     /// Tells that the operation has come to a stage.
     pub reached: Box<dyn Fn(Stage) + Send + Sync>,
 }
@@ -43,7 +45,7 @@ pub struct MountFor {
 impl Job {
     /// The volume for one step.
     pub fn volume(&self, pod: Option<PodPart>) -> NodeVolume {
-        self.volume_with(pod, BTreeMap::new())
+        self.volume_with(pod, self.provided.clone())
     }
 
     pub fn volume_with(&self, pod: Option<PodPart>, provided: BTreeMap<Need, Value>) -> NodeVolume {

@@ -45,6 +45,9 @@ async fn map_steps(job: &mut Job, target: &MountFor, end: &mut MountEnd) -> Resu
     if let Some(why) = why_not_single(&job.spec, target) {
         return Err(failed(job, "MapVolume.SetUp failed", &why));
     }
+    mount::read_ahead(job, target)
+        .await
+        .map_err(|error| failed(job, "MapVolume.WaitForAttach failed", &error))?;
     let device = wait_for_attach(job).await;
     job.device_path =
         device.map_err(|error| failed(job, "MapVolume.WaitForAttach failed", &error))?;

@@ -57,9 +57,20 @@ pub fn why_not_single(spec: &VolumeSpec, target: &MountFor) -> Option<&'static s
     )
 }
 
+/// Reads what a plugin that attaches needs of the API before it does anything.
+pub async fn read_ahead(job: &mut Job, target: &MountFor) -> Result<(), String> {
+    if job.plugin.facts_of(&job.spec).can(Capability::Attach) {
+        let namespace = &target.pod.key.namespace;
+        let plugin = &*job.plugin;
+        job.provided =
+            reads::read_needs(&*job.server, plugin, &job.spec, &job.node, namespace).await?;
+    }
+    Ok(())
+}
+
 /// Waits until the device is there, at most ten minutes.
 pub async fn wait_for_attach(job: &Job) -> Result<String, PluginError> {
-    if !job.plugin.facts().can(Capability::Attach) {
+    if !job.plugin.facts_of(&job.spec).can(Capability::Attach) {
         return Ok(job.device_path.clone());
     }
     let volume = job.volume(None);
@@ -84,7 +95,7 @@ pub async fn mount(mut job: Job, target: MountFor) -> MountEnd {
 }
 
 async fn steps(job: &mut Job, target: &MountFor, end: &mut MountEnd) -> Result<(), Failure> {
-    let facts = job.plugin.facts();
+    let facts = job.plugin.facts_of(&job.spec);
     (job.reached)(Stage::Wait);
     if let Some(why) = why_not_on_node(job).await {
         return Err(told("MountVolume.NodeAffinity check failed", &job.spec, &why));
@@ -102,6 +113,9 @@ async fn steps(job: &mut Job, target: &MountFor, end: &mut MountEnd) -> Result<(
     if let Some(why) = why_not_single(&job.spec, target) {
         return Err(told("MountVolume.SetUp failed", &job.spec, why));
     }
+    read_ahead(job, target)
+        .await
+        .map_err(|error| told("MountVolume.WaitForAttach failed", &job.spec, &error))?;
     let device = wait_for_attach(job).await;
     job.device_path =
         device.map_err(|error| failure("MountVolume.WaitForAttach failed", &job.spec, &error))?;
@@ -135,7 +149,8 @@ async fn stage(job: &Job, end: &mut MountEnd) -> Result<(), Failure> {
 async fn publish(job: &Job, target: &MountFor, end: &mut MountEnd) -> Result<(), Failure> {
     const STEP: &str = "MountVolume.SetUp failed";
     let namespace = &target.pod.key.namespace;
-    let provided = reads::read_needs(&*job.server, &*job.plugin, &job.spec, namespace).await;
+    let provided =
+        reads::read_needs(&*job.server, &*job.plugin, &job.spec, &job.node, namespace).await;
     let provided = provided.map_err(|error| {
         end.mount = Some(Err(ErrorClass::Final));
         told(STEP, &job.spec, &error)

@@ -22,6 +22,8 @@ pub struct WantedPod {
     pub version: u64,
     /// The volumes that a container uses, by name.
     pub volumes: Box<[PodVolume]>,
+    /// `serviceAccountName`.
+    pub service_account: Arc<str>,
     /// `securityContext.fsGroup`.
     pub fs_group: Option<u32>,
     /// `fsGroupChangePolicy: OnRootMismatch`.
@@ -92,6 +94,7 @@ impl WantedPod {
                 .and_then(|version| version.parse().ok())
                 .unwrap_or_default(),
             volumes,
+            service_account: text(&spec["serviceAccountName"]),
             fs_group: security["fsGroup"].as_u64().and_then(|group| u32::try_from(group).ok()),
             only_on_root_mismatch: security["fsGroupChangePolicy"] == "OnRootMismatch",
             memory_limit: memory_limit(spec),
@@ -106,6 +109,9 @@ impl WantedPod {
     pub fn part(&self) -> PodPart {
         PodPart {
             uid: self.uid.clone(),
+            name: self.key.name.clone(),
+            namespace: self.key.namespace.clone(),
+            service_account: self.service_account.clone(),
             fs_group: self.fs_group,
             only_on_root_mismatch: self.only_on_root_mismatch,
             size_limit: self.memory_limit,

@@ -16,8 +16,8 @@ use crate::model::node::Node;
 use crate::model::object::{Key, ObjectRef};
 use crate::model::quantity::Quantity;
 use crate::model::row::Row;
-use crate::model::volume_source::VolumeSpec;
-use crate::plugins::plugin::{Need, Plugins, VolumePlugin, unique_volume_name};
+use crate::model::volume_source::{VolumeSource, VolumeSpec};
+use crate::plugins::plugin::{Capability, Need, Plugins, VolumePlugin, unique_volume_name};
 
 /// An object that is there; the error is what a client of the API would print.
 async fn read(server: &dyn Server, kind: &'static Kind, key: Key) -> Result<Value, String> {
@@ -64,7 +64,22 @@ async fn read_volume(
     let metadata = &object["metadata"];
     let uid = metadata["uid"].as_str().unwrap_or_default().into();
     let version = metadata["resourceVersion"].as_str().and_then(|version| version.parse().ok());
-    found(plugins, pod, used, spec, Some(key), Some((uid, version.unwrap_or_default())))
+    let version = Some((uid, version.unwrap_or_default()));
+    let mut read = found(plugins, pod, used, spec, Some(key), version)?;
+    if let VolumeSource::Csi(source) = &read.spec.source
+        && !is_attach_required(server, &source.driver).await?
+    {
+        read.facts.capabilities = read.facts.capabilities.without(Capability::Attach);
+    }
+    Ok(read)
+}
+
+/// Whether volumes of a CSI driver are attached; they are unless its CSIDriver
+/// says otherwise.
+async fn is_attach_required(server: &dyn Server, driver: &Arc<str>) -> Result<bool, String> {
+    let object = ObjectRef::new(kind::CSI_DRIVER, Key::cluster(driver.clone()));
+    let driver = server.get(&object).await.map_err(|error| error.message)?;
+    Ok(driver.is_none_or(|driver| driver["spec"]["attachRequired"] != false))
 }
 
 fn found(
@@ -90,7 +105,7 @@ fn found(
     Ok(ReadVolume {
         outer: used.name.clone(),
         unique: unique.into(),
-        facts: plugin.facts(),
+        facts: plugin.facts_of(&spec),
         spec,
         claim,
         volume,
@@ -103,15 +118,20 @@ pub async fn read_needs(
     server: &dyn Server,
     plugin: &dyn VolumePlugin,
     spec: &VolumeSpec,
+    node: &str,
     namespace: &Arc<str>,
 ) -> Result<BTreeMap<Need, Value>, String> {
     let mut provided = BTreeMap::new();
-    for need in plugin.needs(spec) {
-        let (kind, name) = match &need {
-            Need::ConfigMap { name, .. } => (kind::CONFIG_MAP, name),
-            Need::Secret { name, .. } => (kind::SECRET, name),
+    for need in plugin.needs_on(node, spec) {
+        let here = |name: &Arc<str>| Key::new(namespace.clone(), name.clone());
+        let (kind, key) = match &need {
+            Need::ConfigMap { name, .. } => (kind::CONFIG_MAP, here(name)),
+            Need::Secret { name, .. } => (kind::SECRET, here(name)),
+            Need::SecretAt { key } => (kind::SECRET, key.clone()),
+            Need::CsiDriver { name } => (kind::CSI_DRIVER, Key::cluster(name.clone())),
+            Need::Attachment { name } => (kind::VOLUME_ATTACHMENT, Key::cluster(name.clone())),
         };
-        let object = ObjectRef::new(kind, Key::new(namespace.clone(), name.clone()));
+        let object = ObjectRef::new(kind, key);
         match server.get(&object).await {
             Ok(Some(value)) => drop(provided.insert(need, value)),
             Ok(None) => {}

@@ -68,7 +68,11 @@ pub async fn unmap(job: Job, pod: Arc<str>) -> Result<(), Failure> {
     (job.reached)(Stage::Unpublish);
     let volume = job.volume(Some(only_uid(&pod)));
     let Some(paths) = job.plugin.block_paths(&volume) else { return Ok(()) };
-    let gone = steps::unmap_block(&volume, &paths).await;
+    let gone = async {
+        steps::unmap_block(&volume, &paths).await?;
+        job.plugin.unpublish_device(&volume).await
+    };
+    let gone = gone.await;
     gone.map_err(|error| failed(&job, "UnmapVolume.UnmapBlockVolume failed", &error))
 }
 

@@ -261,6 +261,7 @@ impl VolumeManager {
             device_path: there.map_or_else(String::new, |there| there.device_path.clone()),
             device_mount_path: there
                 .map_or_else(String::new, |there| there.device_mount_path.clone()),
+            provided: Default::default(),
             reached: Box::new(move |stage| reached(stage)),
         })
     }
