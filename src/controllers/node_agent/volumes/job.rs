@@ -30,7 +30,7 @@ pub struct Job {
     /// What was read of the API for the plugin.
     pub provided: BTreeMap<Need, Value>,
     /// Tells that the operation has come to a stage.
-    pub reached: Box<dyn Fn(Stage) + Send + Sync>,
+    pub reached: Arc<dyn Fn(Stage) + Send + Sync>,
 }
 
 /// The pod that a volume is mounted for.

@@ -10,6 +10,7 @@
 //! The loop never waits for an operation. While nothing changes it sleeps,
 //! but for a slow sweep.
 
+mod begin;
 mod finish;
 mod pass;
 

@@ -3,21 +3,29 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::FutureExt;
+use futures::future::{BoxFuture, Either, select};
 use tokio::sync::watch;
 
-use crate::model::clock::Clock;
+use crate::model::clock::{Clock, TimerUse};
 use crate::plugins::host::command::Verb;
 use crate::plugins::host::{
     Command, CommandRecord, FileAnswer, FileRequest, Host, HostError, MountTable, OnBehalf,
 };
 use crate::plugins::layout::Layout;
 
-/// Passes everything on, and tells the verb of each command as it begins.
+/// Giving files to a group for longer than this is told (upstream:
+/// `pkg/volume/volume_linux.go`).
+const SLOW: Duration = Duration::from_secs(30);
+
+/// Passes everything on, and tells the verb of each command as it begins, and
+/// the path of files that take long to be given to a group.
 pub struct WatchedHost {
     pub host: Arc<dyn Host>,
     pub tell: Box<dyn Fn(Verb) + Send + Sync>,
+    pub slow: Box<dyn Fn(&str) + Send + Sync>,
 }
 
 impl fmt::Debug for WatchedHost {
@@ -49,7 +57,22 @@ impl Host for WatchedHost {
     }
 
     fn file(&self, request: FileRequest) -> BoxFuture<'_, Result<FileAnswer, HostError>> {
-        self.host.file(request)
+        if !matches!(request, FileRequest::SetOwnership { .. }) {
+            return self.host.file(request);
+        }
+        let path = request.path().to_owned();
+        let (given, patience) =
+            (self.host.file(request), self.clock().sleep(SLOW, TimerUse::Housekeeping));
+        let given = async move {
+            match select(given, patience).await {
+                Either::Left((answer, _)) => answer,
+                Either::Right(((), given)) => {
+                    (self.slow)(&path);
+                    given.await
+                }
+            }
+        };
+        given.boxed()
     }
 
     fn mounts(&self) -> BoxFuture<'_, Result<MountTable, HostError>> {

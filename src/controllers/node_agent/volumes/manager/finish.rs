@@ -237,7 +237,13 @@ impl VolumeManager {
         end.failure
     }
 
-    fn tell(&self, pod: &WantedPod, severity: Severity, reason: &'static str, message: String) {
+    pub(super) fn tell(
+        &self,
+        pod: &WantedPod,
+        severity: Severity,
+        reason: &'static str,
+        message: String,
+    ) {
         self.parts.recorder.tell(Note {
             regarding: ObjectRef::new(kind::POD, pod.key.clone()),
             uid: pod.uid.clone(),

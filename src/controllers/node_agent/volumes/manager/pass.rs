@@ -1,6 +1,5 @@
 //! One pass: what is to be read, what is to be done, what the board shows.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -8,25 +7,15 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 use super::{Found, State, VolumeManager};
-use crate::controllers::node_agent::volumes::actual::{
-    ActualVolume, Attachability, DeviceState, MountState,
-};
+use crate::controllers::node_agent::volumes::actual::{ActualVolume, Attachability, DeviceState};
 use crate::controllers::node_agent::volumes::board::{self, Journey};
 use crate::controllers::node_agent::volumes::desired::Processing;
-use crate::controllers::node_agent::volumes::job::{End, Failure, Job, MountFor};
-use crate::controllers::node_agent::volumes::map::map;
-use crate::controllers::node_agent::volumes::mount::mount;
-use crate::controllers::node_agent::volumes::operations::{OperationKey, OperationName};
+use crate::controllers::node_agent::volumes::job::End;
+use crate::controllers::node_agent::volumes::operations::OperationKey;
 use crate::controllers::node_agent::volumes::reads::{self, PodRead};
 use crate::controllers::node_agent::volumes::reconcile::{self, Action, Plan, View};
-use crate::controllers::node_agent::volumes::reconstruct;
-use crate::controllers::node_agent::volumes::take_away;
-use crate::controllers::node_agent::volumes::watched_host::WatchedHost;
-use crate::controllers::work_loop::words;
 use crate::model::node::Node;
 use crate::model::node_board::Stage;
-use crate::model::volume_source::VolumeSpec;
-use crate::plugins::host::command::Verb;
 
 /// Something that ran beside the loop and has ended.
 pub(super) enum Finished {
@@ -36,7 +25,7 @@ pub(super) enum Finished {
     Cleaned,
 }
 
-type Running = BoxFuture<'static, Finished>;
+pub(super) type Running = BoxFuture<'static, Finished>;
 
 impl VolumeManager {
     /// Decides and begins. Gives what runs now, and when to look again.
@@ -156,164 +145,8 @@ impl VolumeManager {
         }
     }
 
-    /// Begins one operation.
-    fn begin(
-        self: &Arc<Self>,
-        state: &mut State,
-        key: OperationKey,
-        name: OperationName,
-        pod: Option<Arc<str>>,
-    ) -> Option<Running> {
-        let unique = key.volume.clone();
-        let job = self.job(state, &unique, pod.as_ref(), name)?;
-        state.operations.begin(&key, name, pod.clone());
-        if let Some(journey) = state.journeys.get_mut(&unique)
-            && state.operations.of(&unique).is_some_and(|operation| operation.attempts == 1)
-        {
-            journey.at = None;
-        }
-        let run: BoxFuture<'static, End> = match (name, &pod) {
-            (OperationName::Verify, _) => self.verify(job).boxed(),
-            (OperationName::Mount, Some(pod)) => {
-                let target = target(state, &unique, pod)?;
-                async move { End::Mounted(Box::new(mount(job, target).await)) }.boxed()
-            }
-            (OperationName::Map, Some(pod)) => {
-                let target = target(state, &unique, pod)?;
-                async move { End::Mounted(Box::new(map(job, target).await)) }.boxed()
-            }
-            (OperationName::Unmount, Some(pod)) => {
-                doubt(state, &unique, pod);
-                take_away::unmount(job, pod.clone()).map(End::Unmounted).boxed()
-            }
-            (OperationName::Unmap, Some(pod)) => {
-                doubt(state, &unique, pod);
-                take_away::unmap(job, pod.clone()).map(End::Unmounted).boxed()
-            }
-            (OperationName::UnmapDevice, _) => {
-                take_away::unmap_device(job).map(End::DeviceUnmounted).boxed()
-            }
-            (OperationName::UnmountDevice, _) => {
-                take_away::unmount_device(job).map(End::DeviceUnmounted).boxed()
-            }
-            // Each of these has its pod.
-            (
-                OperationName::Mount
-                | OperationName::Map
-                | OperationName::Unmount
-                | OperationName::Unmap,
-                None,
-            ) => return None,
-        };
-        let finished = AssertUnwindSafe(run).catch_unwind().map(move |end| {
-            let end = end.unwrap_or_else(|panic| panicked(name, &*panic));
-            Finished::Operation { key, pod, end }
-        });
-        Some(finished.boxed())
-    }
-
-    /// What the operation works with; `None` if it has gone meanwhile.
-    fn job(
-        self: &Arc<Self>,
-        state: &State,
-        unique: &Arc<str>,
-        pod: Option<&Arc<str>>,
-        name: OperationName,
-    ) -> Option<Job> {
-        let wanted = state.desired.volumes.get(unique);
-        let there = state.actual.volumes.get(unique);
-        let own = pod.and_then(|pod| there?.pods.get(pod));
-        let brings = matches!(name, OperationName::Mount | OperationName::Map);
-        let spec: &VolumeSpec = if brings {
-            &wanted?.pods.get(pod?)?.spec
-        } else {
-            let there = own.map(|mount| &mount.spec).or(there.map(|there| &there.spec));
-            there.or(wanted.map(|wanted| &wanted.spec))?
-        };
-        let plugin = there.map_or_else(|| wanted.map(|w| w.facts.name), |there| Some(there.plugin));
-        let plugin = self.parts.plugins.by_name(plugin?)?.clone();
-        // What runs, and is set up again, shows as running.
-        let is_shown = !(brings && own.is_some_and(|mount| mount.is_mounted()));
-        let (manager, volume) = (self.clone(), unique.clone());
-        let reached = move |stage| {
-            if is_shown {
-                manager.reached(&volume, stage);
-            }
-        };
-        let reached = Arc::new(reached);
-        let tell = {
-            let reached = reached.clone();
-            move |verb| {
-                if let Some(stage) = stage_of(verb).filter(|_| brings) {
-                    reached(stage);
-                }
-            }
-        };
-        let host = WatchedHost { host: self.parts.host.clone(), tell: Box::new(tell) };
-        Some(Job {
-            node: self.parts.host.node().clone(),
-            host: Arc::new(host),
-            server: self.parts.server.clone(),
-            plugin,
-            unique: unique.clone(),
-            spec: spec.clone(),
-            device: there.map_or(DeviceState::NotMounted, |there| there.device),
-            device_path: there.map_or_else(String::new, |there| there.device_path.clone()),
-            device_mount_path: there
-                .map_or_else(String::new, |there| there.device_mount_path.clone()),
-            provided: Default::default(),
-            reached: Box::new(move |stage| reached(stage)),
-        })
-    }
-
-    /// Whether the API server's node has the volume, and as which device.
-    async fn verify_now(job: Job) -> Result<String, Failure> {
-        let name = &job.spec.name;
-        let node = reads::read_node(&*job.server, &job.node).await.map_err(|error| {
-            Failure::silent(format!(
-                "VerifyControllerAttachedVolume failed fetching node from API server for volume \
-                 \"{name}\" : {error}"
-            ))
-        })?;
-        let attached = node.volumes_attached.iter().find(|volume| volume.name == job.unique);
-        attached.map(|volume| volume.device_path.to_string()).ok_or_else(|| {
-            let text =
-                format!("Volume not attached according to node status for volume \"{name}\" ");
-            Failure::silent(text)
-        })
-    }
-
-    fn verify(&self, job: Job) -> impl Future<Output = End> + Send + 'static {
-        Self::verify_now(job).map(End::Verified)
-    }
-
-    /// Begins to clean away what could not be made out, once.
-    fn clean_unknown(&self, state: &mut State) -> Vec<Running> {
-        let unknown = std::mem::take(&mut state.unknown);
-        let (desired, actual) = (&state.desired, &state.actual);
-        let is_used = |uid: &str, name: &str| {
-            desired.has_inner(uid, name)
-                || desired.is_incomplete(uid)
-                || actual.of_pod(uid).any(|unique| *actual.volumes[unique].spec.name == *name)
-        };
-        let unknown = unknown.into_iter();
-        let unwanted = unknown.filter(|found| !is_used(&found.volume.pod_uid, &found.volume.name));
-        let cleaning = unwanted.map(|found| {
-            let host = self.parts.host.clone();
-            let clean = async move {
-                if let Err(error) = reconstruct::clean(&*host, &found).await {
-                    let (node, path) = (host.node(), &found.path);
-                    tracing::warn!(%node, path, %error, "a volume found is not cleaned away");
-                }
-                Finished::Cleaned
-            };
-            clean.boxed()
-        });
-        cleaning.collect()
-    }
-
     /// An operation says how far it is.
-    fn reached(&self, volume: &Arc<str>, stage: Stage) {
+    pub(super) fn reached(&self, volume: &Arc<str>, stage: Stage) {
         let now = self.clock().now();
         let mut state = self.lock();
         if let Some(journey) = state.journeys.get_mut(volume) {
@@ -346,35 +179,6 @@ impl VolumeManager {
         state.node.accepted.retain(|name| list.binary_search(name).is_ok());
         state.in_use = Some(list);
         self.in_use.send_modify(|in_use| *in_use += 1);
-    }
-}
-
-/// The stage that a command of a mount belongs to. That of the pod's own mount
-/// is told before its commands.
-fn stage_of(verb: Verb) -> Option<Stage> {
-    match verb {
-        Verb::Probe | Verb::Check => Some(Stage::Check),
-        Verb::Format => Some(Stage::Format),
-        Verb::Mount => Some(Stage::Stage),
-        Verb::Unmount
-        | Verb::Grow
-        | Verb::IsReadOnly
-        | Verb::LoopAttach
-        | Verb::LoopLock
-        | Verb::LoopDetach
-        | Verb::LoopResize
-        | Verb::LoopFind
-        | Verb::Other
-        | Verb::ReadFiles
-        | Verb::WriteFiles => None,
-    }
-}
-
-/// What is being taken away may be gone from now on.
-fn doubt(state: &mut State, volume: &Arc<str>, pod: &Arc<str>) {
-    let volume = state.actual.volumes.get_mut(volume);
-    if let Some(mount) = volume.and_then(|volume| volume.pods.get_mut(pod)) {
-        mount.state = MountState::Uncertain;
     }
 }
 
@@ -424,33 +228,4 @@ fn note_stage(state: &mut State, name: &Arc<str>, now: Timestamp) -> bool {
         journey.claim = wanted.pods.values().find_map(|mount| mount.claim.clone());
     }
     journey.enter(stage, now)
-}
-
-fn target(state: &State, unique: &Arc<str>, pod: &Arc<str>) -> Option<MountFor> {
-    let mount = state.desired.volumes.get(unique)?.pods.get(pod)?;
-    let is_with_another_pod = state.actual.is_with_another_pod(unique, pod);
-    let is_new = state.actual.mount(unique, pod).is_none();
-    Some(MountFor { pod: mount.pod.clone(), is_with_another_pod, is_new })
-}
-
-fn panicked(name: OperationName, panic: &(dyn std::any::Any + Send)) -> End {
-    let text = format!("{} panicked: {}", name.word(), words(panic));
-    let failure = Failure { leaves_doubt: true, ..Failure::silent(text) };
-    match name {
-        OperationName::Verify => End::Verified(Err(failure)),
-        OperationName::Mount | OperationName::Map => {
-            use crate::controllers::node_agent::volumes::actual::ErrorClass;
-            use crate::controllers::node_agent::volumes::job::MountEnd;
-            End::Mounted(Box::new(MountEnd {
-                device: Some(Err(ErrorClass::Uncertain)),
-                mount: Some(Err(ErrorClass::Uncertain)),
-                failure: Some(failure),
-                ..MountEnd::default()
-            }))
-        }
-        OperationName::Unmount | OperationName::Unmap => End::Unmounted(Err(failure)),
-        OperationName::UnmountDevice | OperationName::UnmapDevice => {
-            End::DeviceUnmounted(Err(failure))
-        }
-    }
 }

@@ -386,3 +386,22 @@ async fn what_cannot_be_made_out_is_unmounted_by_force_and_never_emptied() {
     assert_eq!(files.look(&unknown).await, Ok(None));
     assert!(files.look(&format!("{full}/keep")).await.expect("looked").is_some());
 }
+
+#[tokio::test(start_paused = true)]
+async fn files_that_take_long_to_be_given_to_a_group_are_told_on_the_pod() {
+    let mut node = ready().await;
+    let mut pod = TestNode::pod("u1", &[json!({"name": "tmp", "emptyDir": {}})]);
+    pod["spec"]["securityContext"] = json!({"fsGroup": 2000});
+    let slow =
+        Rule { times: Some(9), ..rule(Verb::WriteFiles, Effect::Slow { milliseconds: 40_000 }) };
+    node.world.add_rule(slow);
+    node.want(pod);
+    assert!(node.start("u1").await.is_err(), "2 min 3 s are over");
+    node.clock.advance(Duration::from_secs(300)).await;
+    let told: Vec<String> = node.events();
+    assert_eq!(told.len(), 1, "{told:?}");
+    let begins = "VolumePermissionChangeInProgress: Setting volume ownership for \
+        u1/volumes/kubernetes.io~empty-dir/tmp is taking longer than expected, consider using \
+        OnRootMismatch - https://kubernetes.io/docs/";
+    assert!(told[0].starts_with(begins), "{told:?}");
+}
