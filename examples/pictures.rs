@@ -8,14 +8,19 @@
 //! by hand, then looked at by keys, as a person would.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use pvdeck::cluster::clock::ManualClock;
 use pvdeck::cluster::write_path::{perform, perform_as_shown};
 use pvdeck::model::kind::Kind;
+use pvdeck::model::node_board::{NodeBoard, Stage};
 use pvdeck::model::object::{Key, ObjectRef};
 use pvdeck::model::write::{Actor, Change, Reason, Write};
-use pvdeck::session::{EmbeddedOptions, Session};
+use pvdeck::plugins::host::Disks;
+use pvdeck::plugins::host::simulated::rules::Latency;
+use pvdeck::session::{EmbeddedOptions, NODES, Session};
+use pvdeck::ui::boards::NodeFacts;
 use pvdeck::ui::data::{Access, Data, Look, SessionFacts, Stepping};
 use pvdeck::ui::message::{Effect, Message};
 use pvdeck::ui::picture;
@@ -34,6 +39,7 @@ const START: i64 = 1_795_254_067 - 600;
 
 const VOLUMES: &str = include_str!("pictures/volumes.yaml");
 const CLAIMS: &str = include_str!("pictures/claims.yaml");
+const PODS: &str = include_str!("pictures/pods.yaml");
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -47,6 +53,7 @@ async fn main() -> Result<(), Failure> {
     clock.settle(1_000).await;
     create(&session, "developer", "a developer asks for space", CLAIMS).await?;
     clock.settle(1_000).await;
+    clock.advance(Duration::from_secs(540)).await;
     for (name, keys) in [
         ("claims", ":pvc\r"),
         ("why", ":pvc\r/assets\rw"),
@@ -70,6 +77,28 @@ async fn main() -> Result<(), Failure> {
     clock.idle().await;
     let picture = picture::svg(&look_at(&session, ":step\r")?);
     std::fs::write("assets/stepping.svg", picture)?;
+    board(&session, &clock).await
+}
+
+/// A node's board while a disk is formatted there.
+async fn board(session: &Session, clock: &ManualClock) -> Result<(), Failure> {
+    let world = session.demo.as_ref().and_then(|demo| demo.world.as_ref());
+    let world = world.ok_or("the demo has no machines")?;
+    let boards = session.host.as_ref().and_then(|host| host.boards()).ok_or("no agents run")?;
+    world.set_latency(Latency::realistic());
+    Disks::create(world, "orders", 1 << 30).await?;
+    session.path.gate().open();
+    create(session, "developer", "a developer starts pods", PODS).await?;
+    let formats = |board: NodeBoard| board.rows.iter().any(|row| row.stage == Stage::Format);
+    for _ in 0..10_000 {
+        if boards.board("node-1").is_some_and(formats) {
+            break;
+        }
+        clock.step().await;
+    }
+    clock.advance(Duration::from_millis(700)).await;
+    let picture = picture::svg(&look_at(session, ":board node-1\rj")?);
+    std::fs::write("assets/board.svg", picture)?;
     Ok(())
 }
 
@@ -111,8 +140,15 @@ fn look_at(session: &Session, keys: &str) -> Result<Buffer, Failure> {
     };
     let look = Look { theme: Theme::built_in("dark")?, glyphs: Glyphs::Unicode };
     let mut data = Data::new(session.mirror.clone(), facts, look);
-    data.now = START + 600;
+    data.present = session.path.clock().now();
+    data.now = data.present.as_second();
     data.heard = Some(data.now);
+    if let Some(boards) = session.host.as_ref().and_then(|host| host.boards()) {
+        let tell = |node: &&str| {
+            Some(NodeFacts { board: boards.board(node)?, commands: boards.commands(node) })
+        };
+        data.boards.tell(NODES.iter().filter_map(tell).collect());
+    }
     let gate = session.path.gate();
     data.stepping = Some(Stepping { mode: gate.mode(), held: gate.held() });
     session.path.journal().read(0, |entries| data.journal.extend(entries.cloned()));
@@ -124,6 +160,7 @@ fn look_at(session: &Session, keys: &str) -> Result<Buffer, Failure> {
             data.follow(&state);
             settle_anew(&mut state, &data);
         }
+        data.follow(&state);
         data.find_reasons(&state);
     }
     update(&mut state, &data, Message::Changed, 20_000);

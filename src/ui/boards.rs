@@ -98,6 +98,17 @@ pub fn wanted(state: &State, tables: &Tables) -> Vec<Arc<str>> {
     }
 }
 
+/// Whether the seen view shows boards at all.
+pub fn shows_boards(state: &State) -> bool {
+    matches!(
+        &state.top().view,
+        View::Table(TableId::Board)
+            | View::BoardVolume { .. }
+            | View::Output { .. }
+            | View::Journey(_)
+    )
+}
+
 /// The nodes of a claim's pods, and those its volume is attached to; at most
 /// [`NODES_MAX`].
 pub fn nodes_of_claim(claim: &Key, volume: &str, tables: &Tables) -> Vec<Arc<str>> {

@@ -32,6 +32,7 @@ use crate::model::clock::{Clock, TimerUse};
 use crate::model::kind;
 use crate::model::node_board::NodeBoard;
 use crate::model::object::{Key, ObjectRef};
+use crate::plugins::host::CommandRecord;
 
 /// An agent that ended by itself is started again after this.
 const RESTART: Duration = Duration::from_secs(10);
@@ -293,6 +294,10 @@ impl Router {
 impl NodeBoards for Agents {
     fn board(&self, node: &str) -> Option<NodeBoard> {
         Some(self.shared(node)?.volumes.board())
+    }
+
+    fn commands(&self, node: &str) -> Vec<CommandRecord> {
+        self.parts.machines.hosts.host(node).map(|host| host.records()).unwrap_or_default()
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

@@ -15,7 +15,7 @@ use crate::ui::app::facts::Links;
 use crate::ui::app::shell::{Answered, Outcome, Shell};
 use crate::ui::app::{Ending, Opened, UiError, facts};
 use crate::ui::data::{Data, SessionFacts};
-use crate::ui::message::{Answer, Effect, FilesOrder, GateOrder, Message};
+use crate::ui::message::{Answer, Effect, GateOrder, Message};
 use crate::ui::theme::Theme;
 use crate::ui::update::settle_anew;
 
@@ -47,7 +47,7 @@ impl Shell {
         Ok(())
     }
 
-    fn answer(&self) -> impl FnOnce(Outcome) + Send + 'static {
+    pub(super) fn answer(&self) -> impl FnOnce(Outcome) + Send + 'static {
         let (answers, generation) = (self.answers.clone(), self.generation);
         // Nobody listens any more only when the console ends.
         move |what| {
@@ -88,12 +88,6 @@ impl Shell {
             };
             answer(Outcome::Answer(ask, answered));
         });
-    }
-
-    /// Files are seen by the agents of the nodes that they are on.
-    fn files(&mut self, ask: u64, _: FilesOrder) {
-        let what = "no agent of a node runs here, and only agents see files".to_owned();
-        self.answer()(Outcome::Answer(ask, Answer::Failed(what)));
     }
 
     fn order(&mut self, order: GateOrder) -> Result<(), UiError> {

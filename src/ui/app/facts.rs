@@ -110,24 +110,34 @@ pub struct Links {
     gate: watch::Receiver<u64>,
     journal: watch::Receiver<u64>,
     progress: Option<watch::Receiver<Progress>>,
+    boards: Option<watch::Receiver<u64>>,
 }
 
 impl Links {
     pub fn new(opened: &Opened) -> Self {
         let path = &opened.session.path;
+        let boards = opened.session.host.as_ref().and_then(|host| host.boards());
         Self {
             gate: path.gate().changes(),
             journal: path.journal().changes(),
             progress: opened.progress.clone(),
+            boards: boards.map(|boards| boards.changes()),
         }
     }
 
-    /// Waits until one of them changed.
-    pub async fn changed(&mut self) {
+    /// Waits until one of them changed; boards only where one is seen, as those
+    /// of many nodes change all the time.
+    pub async fn changed(&mut self, board_is_seen: bool) {
         let progress = async {
             match &mut self.progress {
                 Some(progress) => progress.changed().await,
                 None => std::future::pending().await,
+            }
+        };
+        let boards = async {
+            match &mut self.boards {
+                Some(boards) if board_is_seen => boards.changed().await,
+                _ => std::future::pending().await,
             }
         };
         // A sender that is gone will never change again.
@@ -135,6 +145,7 @@ impl Links {
             changed = self.gate.changed() => changed,
             changed = self.journal.changed() => changed,
             changed = progress => changed,
+            changed = boards => changed,
         };
         if ended.is_err() {
             std::future::pending::<()>().await;
@@ -166,6 +177,7 @@ impl Shell {
         }
         self.data.scenario = self.opened.progress.as_ref().map(|now| now.borrow().clone());
         self.take_journal();
+        self.take_boards();
         self.data.follow(&self.state);
     }
 

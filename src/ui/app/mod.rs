@@ -10,8 +10,10 @@
 //!
 //! Real time here is the person's: it goes on while a demo's clock stands.
 
+mod boards;
 mod effects;
 mod facts;
+mod files;
 mod output;
 pub mod panics;
 mod shell;

@@ -17,6 +17,7 @@ use crate::model::clock::{Clock, TimerUse};
 use crate::model::kind::Kind;
 use crate::ui::app::facts::Links;
 use crate::ui::app::{Ending, Opened, Opener, RunOptions, Trouble, UiError, facts, theme_folder};
+use crate::ui::boards;
 use crate::ui::data::{Data, Look};
 use crate::ui::keymap::Keymap;
 use crate::ui::message::{Answer, Message};
@@ -183,13 +184,14 @@ impl Shell {
         while self.ending.is_none() {
             let clock = self.clock.clone();
             let sleep = clock.sleep(self.sleep_for(), TimerUse::Housekeeping);
+            let board_is_seen = boards::shows_boards(&self.state);
             tokio::select! {
                 chunk = input.recv() => self.take_chunk(chunk)?,
                 changed = self.subscription.changed() => {
                     self.data.await_absorbing(changed);
                     self.draw_soon();
                 }
-                () = self.links.changed() => self.draw_soon(),
+                () = self.links.changed(board_is_seen) => self.draw_soon(),
                 Some(answer) = answered.recv() => self.take_answer(answer)?,
                 Some(text) = panicked(&mut self.panics) => {
                     self.take(Message::Notice { text, failed: true })?;

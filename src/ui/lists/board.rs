@@ -160,11 +160,12 @@ impl BoardList {
     }
 }
 
-/// What a row's state amounts to.
+/// What a row's state amounts to. An error of a step that was never begun is
+/// what it waits for, such as the node's status.
 pub fn sign(row: &BoardRow) -> Sign {
     match row.stage {
         Stage::Running if row.last_error.is_none() => Sign::Ok,
-        _ if row.last_error.is_some() => Sign::Fault,
+        _ if row.last_error.is_some() && row.attempts > 0 => Sign::Fault,
         _ => Sign::Busy,
     }
 }

@@ -14,7 +14,7 @@ use crate::ui::data::Data;
 use crate::ui::lists::{Context, board, nodes};
 use crate::ui::sign::Sign;
 use crate::ui::target::Target;
-use crate::ui::text;
+use crate::ui::text::{self, Glyphs};
 use crate::ui::theme::Role;
 use crate::ui::views::page::Page;
 
@@ -63,7 +63,7 @@ pub fn pane(page: &mut Page<'_>, facts: &NodeFacts, row: &BoardRow, now: Timesta
         for (at, line) in cut.iter().take(ERROR_LINES).enumerate() {
             let last = more && at + 1 == ERROR_LINES;
             let end = if last { page.glyphs().ellipsis() } else { "" };
-            page.pieces(&[(Role::Fault, &format!(" {line}{end}"))]);
+            page.pieces(&[(board::sign(row).role(), &format!(" {line}{end}"))]);
         }
     }
     let gets = gets(row);
@@ -108,7 +108,7 @@ fn bind(pod: &BoardPod, path: &str) -> String {
 fn command(page: &mut Page<'_>, record: &CommandRecord, now: Timestamp) {
     let room = page.width().saturating_sub(ENDING + 4);
     let (role, ending) = ending(record, now);
-    let line = short_line(record, room);
+    let line = short_line(record, room, page.glyphs());
     let pad = room.saturating_sub(text::width(&line));
     page.pieces(&[
         (Role::Dim, " $ "),
@@ -118,7 +118,7 @@ fn command(page: &mut Page<'_>, record: &CommandRecord, now: Timestamp) {
 }
 
 /// The command with its paths cut until it fits, if that helps.
-fn short_line(record: &CommandRecord, cells: usize) -> String {
+fn short_line(record: &CommandRecord, cells: usize, glyphs: Glyphs) -> String {
     let full = record.line();
     if text::width(&full) <= cells {
         return full;
@@ -135,7 +135,8 @@ fn short_line(record: &CommandRecord, cells: usize) -> String {
         true => text::short_path(word, each),
         false => word.clone(),
     });
-    words.collect::<Vec<_>>().join(" ")
+    let line = words.collect::<Vec<_>>().join(" ");
+    text::fit(&line, cells, glyphs).into_owned()
 }
 
 /// `exit 2    0.02s`, `running   0.80s`.
@@ -213,8 +214,13 @@ fn about(page: &mut Page<'_>, row: &BoardRow, now: Timestamp) {
         page.fact("attempts", &format!("{}{next}", row.attempts));
     }
     if let Some(error) = &row.last_error {
-        page.signed(Sign::Fault, "failed", 12, error);
-        page.signed(Sign::NotYet, "do", 12, what_to_do(row.stage));
+        match board::sign(row) {
+            Sign::Fault => {
+                page.signed(Sign::Fault, "failed", 12, error);
+                page.signed(Sign::NotYet, "do", 12, what_to_do(row.stage));
+            }
+            sign => page.signed(sign, "waits", 12, error),
+        }
     }
 }
 

@@ -63,6 +63,11 @@ pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, data: &Data) {
 fn bar_word(command: &Command, state: &State) -> &'static str {
     match (command.act, state.table()) {
         (Act::NextPane, Some(TableId::Board)) => "desired/actual",
+        // They work, but are not what one looks at a board for.
+        (
+            Act::Edit | Act::Rebind | Act::Delete | Act::Describe | Act::Yaml | Act::FilterLine,
+            Some(TableId::Board),
+        ) => "",
         _ => command.bar,
     }
 }

@@ -372,3 +372,56 @@ fn theme_that_changes_is_taken_over_and_a_broken_one_told() {
     again.press("\x03");
     assert!(again.end().success());
 }
+
+/// A claim of a disk, and a pod that mounts it.
+const DISK: &str = r#"
+title: A disk on its way to a pod
+intro: A claim gets a disk, a pod gets the claim.
+steps:
+- caption: A claim of the disks' class, and a pod that uses it.
+  actor: developer
+  apply:
+  - apiVersion: storage.k8s.io/v1
+    kind: StorageClass
+    metadata: {name: disks}
+    provisioner: pvdeck.dev/block-disk
+  - apiVersion: v1
+    kind: PersistentVolumeClaim
+    metadata: {name: data, namespace: default}
+    spec:
+      storageClassName: disks
+      accessModes: [ReadWriteOnce]
+      resources: {requests: {storage: 64Mi}}
+  - apiVersion: v1
+    kind: Pod
+    metadata: {name: web-0, namespace: default}
+    spec:
+      nodeSelector: {kubernetes.io/hostname: node-1}
+      containers:
+      - name: app
+        image: app
+        volumeMounts: [{name: data, mountPath: /data}]
+      volumes:
+      - name: data
+        persistentVolumeClaim: {claimName: data}
+"#;
+
+#[test]
+fn board_follows_a_disk_to_its_pod_and_shows_its_files() {
+    let home = tempfile::tempdir().expect("a folder");
+    let file = home.path().join("disk.yaml");
+    std::fs::write(&file, DISK).expect("written");
+    let scenario = file.to_str().expect("a path").to_owned();
+    let mut screen = Screen::start_in(home, 24, 80, &["--demo", "--scenario", &scenario], &[]);
+    screen.shows("A disk on its way").press(":no\r").shows("node-1").press("\r");
+    screen.shows("board of node-1").shows("mounted").shows("running");
+    screen.shows("mkfs.ext4 -F -m0 /dev/loop").shows("web-0 gets  docker run -v");
+    screen.press("o").shows("output on node-1").shows("mount -o bind").press("\x1b");
+    screen.shows("desired/actual").press("f").shows("lost+found");
+    screen.press("a").shows(":file ").press("note.txt kept\r").shows("created note.txt");
+    screen.press("G\r").shows("file data:/note.txt").shows("kept").press("\x1b");
+    screen.press(":pvc\r").shows("default").press("\r").shows("done, with check, format");
+    screen.press("\x03");
+    assert!(screen.end().success());
+    screen.is_restored();
+}

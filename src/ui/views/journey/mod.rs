@@ -31,6 +31,9 @@ pub struct Stage {
     pub took: String,
 }
 
+/// Pods whose events are told on a claim's page.
+const PODS_TOLD: usize = 3;
+
 /// Cells of a stage's name.
 const NAME: usize = 10;
 
@@ -67,6 +70,7 @@ pub fn write(page: &mut Page<'_>, target: &Target, data: &Data) {
         around(page, claim, context);
         page.rule();
         describe::events(page, &target.uid, context);
+        events_of_pods(page, claim, context);
     });
 }
 
@@ -119,6 +123,19 @@ pub fn head(page: &mut Page<'_>, claim: &Claim, now: i64) {
         (Role::Title, &format!("{state} {}", age(since, now))),
         (Role::Text, &wants),
     ]);
+}
+
+/// What was said of the pods that cannot run yet: mounts fail on them.
+fn events_of_pods(page: &mut Page<'_>, claim: &Claim, context: Context<'_>) {
+    let waiting = context.tables.pods_using(&claim.meta.key).filter(|pod| {
+        !matches!(&*pod.phase, "Running" | "Succeeded") && pod.meta.deleting.is_none()
+    });
+    for pod in waiting.take(PODS_TOLD) {
+        if context.tables.events_about(&pod.meta.uid).next().is_some() {
+            page.say(Role::Heading, &format!("of pod {}", pod.meta.key.name));
+            describe::events(page, &pod.meta.uid, context);
+        }
+    }
 }
 
 /// The volume behind the claim, in a line.
