@@ -27,6 +27,10 @@ use crate::controllers::health::{Figures, Health, LoopState};
 use crate::controllers::machines::Machines;
 use crate::controllers::node_agent::agents::{self, Agents};
 use crate::controllers::node_agent::boards::NodeBoards;
+use crate::controllers::node_life;
+use crate::controllers::node_life::collector::{self, PodCollector};
+use crate::controllers::node_life::evictor::TaintEviction;
+use crate::controllers::node_life::lifecycle::{self, NodeLifecycle};
 use crate::controllers::persistent_volume::controller::{self, PersistentVolumeController};
 use crate::controllers::protection::attributes_class::AttributesClassProtection;
 use crate::controllers::protection::claim::ClaimProtection;
@@ -215,6 +219,8 @@ pub fn start_with(
     let controller = Arc::new(ResourceQuotaController::new(parts));
     let round = Some(resource_quota::FULL_ROUND);
     host.loops.push(starter.controller(quotas, quotas, health, round, controller));
+    start_node_life(&mut host, &starter, server);
+
     if let Some(machines) = &options.machines {
         attach_detach(&mut host, &starter, server, machines);
         host.start_agents(machines, server, &starter);
@@ -302,6 +308,35 @@ fn attach_detach(
     let controller = Arc::new(AttachDetachController::new(parts));
     let needed = &NEEDED_TO_ATTACH[..];
     host.loops.push(starter.controller_with(needed, name, actor, health, resync, controller));
+}
+
+/// Who watches over nodes, and over the pods that go with them.
+fn start_node_life(
+    host: &mut Host,
+    starter: &Starter<'_>,
+    server: &dyn Fn(&str) -> Arc<dyn Server>,
+) {
+    let mut start = |name, actor, round, make: &dyn Fn(node_life::Parts) -> Arc<dyn Reconciler>| {
+        let health = Health::default();
+        let parts = node_life::Parts {
+            server: server(actor),
+            mirror: starter.mirror.clone(),
+            recorder: host.recorder(actor, server(actor), starter),
+            clock: starter.clock.clone(),
+            health: health.clone(),
+        };
+        let need = &[kind::NODE][..];
+        host.loops.push(starter.controller_with(need, name, actor, health, round, make(parts)));
+    };
+    start("node-lifecycle-controller", "node-controller", Some(lifecycle::ROUND), &|parts| {
+        Arc::new(NodeLifecycle::new(parts))
+    });
+    let evictor = "taint-eviction-controller";
+    start(evictor, evictor, None, &|parts| Arc::new(TaintEviction::new(parts)));
+    let collector = "pod-garbage-collector-controller";
+    start(collector, "pod-garbage-collector", Some(collector::ROUND), &|parts| {
+        Arc::new(PodCollector::new(parts))
+    });
 }
 
 /// The plugins that the controller of volumes can do something with.

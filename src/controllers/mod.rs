@@ -20,6 +20,7 @@ pub mod holds;
 pub mod host;
 pub mod machines;
 pub mod node_agent;
+pub mod node_life;
 pub mod persistent_volume;
 pub mod protection;
 pub mod resource_quota;

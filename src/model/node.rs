@@ -19,6 +19,10 @@ pub struct Node {
     pub ready: Readiness,
     /// When the Ready condition last changed.
     pub ready_since: Option<Seconds>,
+    /// The Ready condition's `lastHeartbeatTime`.
+    pub heartbeat: Option<Seconds>,
+    /// Type and status of every condition.
+    pub conditions: Box<[(Arc<str>, Arc<str>)]>,
     /// `spec.unschedulable`: cordoned.
     pub unschedulable: bool,
     pub taints: Box<[Taint]>,
@@ -77,6 +81,13 @@ impl Node {
         self.meta.annotation(CONTROLLER_MANAGED).is_some()
     }
 
+    /// The status of a condition: `True`, `False`, `Unknown`; `None` if the
+    /// node has no such condition.
+    pub fn condition(&self, of_type: &str) -> Option<&str> {
+        let mut conditions = self.conditions.iter();
+        conditions.find(|(held, _)| &**held == of_type).map(|(_, status)| &**status)
+    }
+
     /// The names of `status.volumesAttached`.
     pub fn attached_names(&self) -> impl Iterator<Item = &str> + Clone {
         self.volumes_attached.iter().map(|volume| &*volume.name)
@@ -108,6 +119,13 @@ impl Row for Node {
                 _ => Readiness::Unknown,
             },
             ready_since: row::seconds(&ready["lastTransitionTime"]),
+            heartbeat: row::seconds(&ready["lastHeartbeatTime"]),
+            conditions: status["conditions"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|held| (row::text(&held["type"]), row::text(&held["status"])))
+                .collect(),
             unschedulable: spec["unschedulable"].as_bool().unwrap_or(false),
             taints: taints.collect(),
             volumes_in_use: row::strings(&status["volumesInUse"]),

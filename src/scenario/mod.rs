@@ -47,6 +47,7 @@ pub const BUILT_IN: &[BuiltIn] = built_in![
     "reserved-volume",
     "default-class",
     "lost-volume",
+    "block-disk",
 ];
 
 /// Reads a built-in scenario; without a name, the default one.

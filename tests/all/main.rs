@@ -13,6 +13,7 @@ mod kubectl;
 mod linux_host;
 mod live;
 mod memory;
+mod node_life;
 mod pty;
 mod scenario_play;
 mod serve;

@@ -9,9 +9,12 @@ use super::load::{Recording, Step};
 /// in a trace is the work of a part that is yet to come.
 const BUILT: &[&str] = &[
     "persistentvolume-controller",
+    "attachdetach-controller",
     "default-scheduler",
     "kubelet",
     "hostpath.csi.k8s.io_<host>_<uid>",
+    "node-controller",
+    "taint-eviction-controller",
 ];
 
 /// What can be done to the machine that the nodes share.

@@ -41,6 +41,13 @@ impl Tokens {
     /// Takes in a created object: its uid gets a token by its name, with `#2`
     /// for the second object of that name.
     pub fn created(&mut self, object: &Value) {
+        if object["kind"] == "VolumeAttachment" {
+            let text = |value: &Value| self.text(value.as_str().unwrap_or_default());
+            let spec = &object["spec"];
+            let volume = text(&spec["source"]["persistentVolumeName"]);
+            let token = format!("csi-<hash:{volume}/{}>", text(&spec["nodeName"]));
+            self.replace(object["metadata"]["name"].as_str(), token);
+        }
         let name = self.object_name(object);
         let count = self.namesakes.entry(name.clone()).or_insert(0);
         *count += 1;

@@ -1,0 +1,88 @@
+//! The writes that node life makes to pods, and how any of its writes goes.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::Parts;
+use super::health::time;
+use crate::cluster::write_path::WriteError;
+use crate::controllers::work_loop::{Outcome, Pass};
+use crate::model::kind;
+use crate::model::object::{Meta, ObjectRef};
+use crate::model::write::{Change, Reason, Write};
+
+/// How one write went.
+pub(super) enum Written {
+    Done,
+    /// It was held: decide again.
+    Again,
+    Ended(Pass),
+}
+
+impl Parts {
+    /// Performs a write and takes its answer in.
+    pub(super) async fn perform(&self, write: &Write) -> Written {
+        match self.server.perform(write).await {
+            Ok(answer) => {
+                self.health.wrote();
+                if !matches!(write.change, Change::Delete(_)) {
+                    self.mirror.observe_object(write.object.kind, &answer);
+                }
+                Written::Done
+            }
+            Err(WriteError::DecideAgain { .. }) => Written::Again,
+            // It has gone, and with it the cause.
+            Err(WriteError::NotFound { .. }) => Written::Ended(Pass::done()),
+            Err(WriteError::Conflict { .. }) => Written::Ended(Pass::new(Outcome::Outdated)),
+            Err(error) => Written::Ended(Pass::new(Outcome::Failed(error.to_string()))),
+        }
+    }
+
+    /// The object as the server has it now.
+    pub(super) async fn live(&self, object: &ObjectRef) -> Result<Option<Value>, Pass> {
+        let read = self.server.get(object).await;
+        read.map_err(|error| Pass::new(Outcome::Failed(error.to_string())))
+    }
+}
+
+/// A pod by its metadata.
+pub(super) fn pod_reference(meta: &Meta) -> ObjectRef {
+    ObjectRef::new(kind::POD, meta.key.clone())
+}
+
+/// A write of a pod's status, decided on this version.
+pub(super) fn pod_status(meta: &Meta, status: Value, reason: Reason) -> Write {
+    Write {
+        object: pod_reference(meta),
+        subresource: Some("status"),
+        change: Change::Strategic(json!({"status": status})),
+        version: Some(meta.version),
+        on_behalf_of: pod_reference(meta),
+        reason,
+    }
+}
+
+/// The condition that says why a pod is taken away.
+pub(super) fn disruption_target(reason: &str, message: &str, now: Timestamp) -> Value {
+    json!([{
+        "type": "DisruptionTarget", "status": "True", "reason": reason, "message": message,
+        "lastTransitionTime": time(now),
+    }])
+}
+
+/// The deletion of this very pod, with its own grace period unless another is
+/// given.
+pub(super) fn pod_deletion(meta: &Meta, grace_seconds: Option<i64>, reason: Reason) -> Write {
+    let mut options = json!({"preconditions": {"uid": &*meta.uid}});
+    if let Some(seconds) = grace_seconds {
+        options["gracePeriodSeconds"] = seconds.into();
+    }
+    Write {
+        object: pod_reference(meta),
+        subresource: None,
+        change: Change::Delete(options),
+        version: None,
+        on_behalf_of: pod_reference(meta),
+        reason,
+    }
+}
