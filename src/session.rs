@@ -48,6 +48,9 @@ pub const CONSOLE: &str = "pvdeck";
 /// The nodes of every new embedded cluster.
 pub const NODES: [&str; 2] = ["node-1", "node-2"];
 
+/// A disk of its own that each of them has, as a directory.
+pub const LOCAL_DISK: &str = "/mnt/disks/ssd";
+
 /// One cluster, opened. Everything it runs stops when it is dropped.
 #[derive(Debug)]
 pub struct Session {
@@ -126,7 +129,10 @@ impl NodeMachines {
             Self::Nothing => None,
             Self::Simulated => {
                 let world = World::new(clock.clone(), Layout::default());
-                NODES.iter().for_each(|node| drop(world.add(node)));
+                for node in NODES {
+                    drop(world.add(node));
+                    world.add_directory(node, LOCAL_DISK);
+                }
                 Some(world)
             }
             Self::World(world) => Some(world),

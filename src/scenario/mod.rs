@@ -48,6 +48,8 @@ pub const BUILT_IN: &[BuiltIn] = built_in![
     "default-class",
     "lost-volume",
     "block-disk",
+    "file-on-local-volume",
+    "file-on-block-disk",
 ];
 
 /// Reads a built-in scenario; without a name, the default one.

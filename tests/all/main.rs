@@ -14,6 +14,7 @@ mod linux_host;
 mod live;
 mod memory;
 mod node_life;
+mod pods;
 mod pty;
 mod scenario_play;
 mod serve;

@@ -159,6 +159,13 @@ pub fn in_use_of(node: &Value) -> Vec<Arc<str>> {
     list.filter_map(Value::as_str).map(Arc::from).collect()
 }
 
+/// When the status was last written by an agent.
+pub fn last_heartbeat(node: &Value) -> Option<Timestamp> {
+    let conditions = node["status"]["conditions"].as_array().into_iter().flatten();
+    let ready = conditions.into_iter().find(|condition| condition["type"] == "Ready")?;
+    ready["lastHeartbeatTime"].as_str()?.parse().ok()
+}
+
 /// Whether its Ready condition is true.
 pub fn is_ready(node: &Value) -> bool {
     let conditions = node["status"]["conditions"].as_array().into_iter().flatten();

@@ -65,7 +65,9 @@ async fn try_to_register(shared: &Shared) -> Result<Value, String> {
 /// has changed.
 pub async fn report(shared: &Shared, mut node: Value, bell: &Notify) {
     let mut in_use_changes = shared.volumes.in_use_changes();
-    let mut due = shared.clock.now();
+    // An agent that was started again reports when it would have.
+    let last = node_status::last_heartbeat(&node);
+    let mut due = last.map_or(shared.clock.now(), |last| later(last, REPORT));
     loop {
         // A machine that does not answer has no agent that could report.
         if shared.host.mounts().await.is_ok() {

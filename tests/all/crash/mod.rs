@@ -5,6 +5,7 @@
 //! to do.
 
 mod binding;
+mod pods;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,9 +20,13 @@ use pvdeck::cluster::clock::ManualClock;
 use pvdeck::cluster::embedded::{Embedded, Options};
 use pvdeck::cluster::write_path::read_only::Access;
 use pvdeck::cluster::write_path::{WriteError, WritePath, perform};
+use pvdeck::controllers::host;
+use pvdeck::controllers::machines::Machines;
 use pvdeck::model::kind::{self, Kind};
 use pvdeck::model::object::{Key, ObjectRef};
 use pvdeck::model::write::{Actor, Change, Reason, Write};
+use pvdeck::plugins::host::simulated::World;
+use pvdeck::plugins::layout::Layout;
 use pvdeck::session::{EmbeddedOptions, NodeMachines, Session};
 use serde_json::{Value, json};
 use tower::{BoxError, ServiceExt, service_fn};
@@ -48,6 +53,9 @@ pub struct Plan {
     pub fired: Mutex<Option<String>>,
 }
 
+/// Events and Leases come and go whatever happens.
+const UNCOUNTED: [&str; 2] = ["/events", "/leases"];
+
 /// A base below which the plan's fault happens.
 pub fn faulty(base: Base, plan: Arc<Plan>) -> Base {
     service_fn(move |request: Request<Body>| {
@@ -57,7 +65,7 @@ pub fn faulty(base: Base, plan: Arc<Plan>) -> Base {
                 return std::future::pending().await;
             }
             let counts = request.extensions().get::<Reason>().is_some()
-                && !request.uri().path().contains("/events");
+                && !UNCOUNTED.iter().any(|part| request.uri().path().contains(part));
             if !counts || request.method() == Method::GET {
                 return base.oneshot(request).await;
             }
@@ -109,6 +117,10 @@ pub trait Story {
     /// The kinds whose objects must be the same in the end.
     const KINDS: &'static [&'static Kind];
 
+    /// The nodes that have machines, which go on whatever happens to the
+    /// controllers.
+    const NODES: &'static [&'static str] = &[];
+
     async fn tell(play: &mut Play);
 
     /// What must hold at each revision.
@@ -131,10 +143,12 @@ pub struct Play {
     user: kube::Client,
     session: Option<Session>,
     plan: Arc<Plan>,
+    /// The machines under the nodes, and what runs there.
+    machines: Option<Machines>,
 }
 
 impl Play {
-    fn new(fault: Option<(usize, Way)>) -> Self {
+    fn new(fault: Option<(usize, Way)>, nodes: &[&str]) -> Self {
         let clock = ManualClock::new(Timestamp::from_second(1_800_000_000).expect("in range"));
         let embedded = Embedded::new(Options::new(Arc::new(clock.clone())));
         let base = embedded.base();
@@ -142,15 +156,24 @@ impl Play {
             WritePath::new(base.clone(), "default", Arc::new(clock.clone()), Access::writable());
         let user = path.client(Actor("user".into()));
         let plan = Arc::new(Plan { fault, ..Plan::default() });
-        let mut play = Self { clock, embedded, user, session: None, plan };
+        let machines = (!nodes.is_empty()).then(|| {
+            let world = World::new(Arc::new(clock.clone()), Layout::default());
+            nodes.iter().for_each(|node| drop(world.add(node)));
+            Machines::of(world, false)
+        });
+        let mut play = Self { clock, embedded, user, session: None, plan, machines };
         play.session = Some(play.open(faulty(base, play.plan.clone())));
         play
     }
 
     fn open(&self, base: Base) -> Session {
         let clock = Arc::new(self.clock.clone());
-        let options =
-            EmbeddedOptions { machines: NodeMachines::Nothing, ..EmbeddedOptions::default() };
+        let machines = self.machines.clone();
+        let options = EmbeddedOptions {
+            machines: NodeMachines::Nothing,
+            controllers: Some(host::Options { machines, ..host::Options::default() }),
+            ..EmbeddedOptions::default()
+        };
         Session::over(base, clock, self.embedded.clone(), options)
     }
 
@@ -178,7 +201,7 @@ impl Play {
     /// Whether anything but events was written.
     fn changed_since(&self, revision: u64) -> bool {
         let commits = self.embedded.commits_after(revision);
-        commits.iter().any(|commit| commit.kind != kind::EVENT)
+        commits.iter().any(|commit| counts(commit.kind))
     }
 
     fn restart(&mut self) {
@@ -224,6 +247,11 @@ impl Play {
         let request = Request::get(object.path()).body(Vec::new()).expect("a request");
         self.user.request(request).await.ok()
     }
+}
+
+/// Whether a change of such an object is one of the story.
+fn counts(kind: &'static Kind) -> bool {
+    ![kind::EVENT, kind::LEASE].contains(&kind)
 }
 
 pub fn merge(into: &mut Value, extra: Value) {
@@ -284,7 +312,7 @@ fn play<S: Story>(fault: Option<(usize, Way)>) -> Result<(Arc<Plan>, String), St
         .build()
         .map_err(|error| error.to_string())?;
     runtime.block_on(async {
-        let mut play = Play::new(fault);
+        let mut play = Play::new(fault, S::NODES);
         S::tell(&mut play).await;
         S::sound_at_every_revision(&play)?;
         let end = ending::<S>(&play);
@@ -292,7 +320,7 @@ fn play<S: Story>(fault: Option<(usize, Way)>) -> Result<(Arc<Plan>, String), St
         play.restart();
         play.calm::<S>().await;
         let left: Vec<_> = play.embedded.commits_after(revision);
-        let left = left.iter().filter(|commit| commit.kind != kind::EVENT);
+        let left = left.iter().filter(|commit| counts(commit.kind));
         let left: Vec<_> = left.map(|commit| format!("{} {}", commit.kind, commit.key)).collect();
         if !left.is_empty() {
             return Err(format!("not settled: {left:?}"));

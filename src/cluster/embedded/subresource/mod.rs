@@ -65,7 +65,8 @@ impl Embedded {
         Ok((reply, media.encoding))
     }
 
-    /// Containers here have no output.
+    /// The output of simulated containers is not kept by the API: the console
+    /// shows it.
     fn log(&self, call: &Call) -> Result<Reply, ApiError> {
         self.read(call)?;
         Ok(Reply::text(200, ""))
@@ -77,6 +78,9 @@ fn not_here(what: &str) -> ApiError {
     ApiError::new(
         501,
         "",
-        format!("no containers run in an embedded cluster: {what} is not served"),
+        format!(
+            "{what} is not served: containers are simulated here; the files of a pod's volumes \
+             are in the console's files view"
+        ),
     )
 }

@@ -168,6 +168,14 @@ impl World {
         self.wake();
     }
 
+    /// Makes a directory on a node's own disk, with those above it.
+    pub fn add_directory(&self, node: &str, path: &str) {
+        if let Some(machine) = self.lock().state.machine(node) {
+            // A file that is in the way stays.
+            let _ = machine.root.make_directory(path, 0o755, true);
+        }
+    }
+
     /// Gives a node a built-in disk, blank, at a path below `/dev`.
     pub fn add_device(&self, node: &str, device: &str, bytes: u64) {
         let id: Arc<str> = format!("{node}:{device}").into();
