@@ -66,8 +66,8 @@ impl Cluster {
             WritePath::new(self.base.clone(), "default", self.clock.clone(), Access::writable());
         let mirror = Mirror::default();
         let client = path.client(Actor("pvdeck".into()));
-        let watching =
-            Watching::start(&mirror, client, self.clock.clone(), &WatchOptions::default());
+        let watch = WatchOptions { hosting: true, ..WatchOptions::default() };
+        let watching = Watching::start(&mirror, client, self.clock.clone(), &watch);
         let host = host::start(&path, &mirror, &self.clock, options);
         Hosted { mirror, host, _watching: watching }
     }

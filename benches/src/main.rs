@@ -6,6 +6,7 @@
 //! target/release/pvdeck-bench one-bind --pairs 50000 --over https --round
 //! target/release/pvdeck-bench one-api --over https
 //! target/release/pvdeck-bench one-fan-out --over process
+//! target/release/pvdeck-bench one-attach --nodes 1000 --each 30
 //! target/release/pvdeck-bench one-frames --claims 100000
 //! target/release/pvdeck-bench one-frames-of-nodes --nodes 1000 --each 30
 //! target/release/pvdeck-bench one-memory
@@ -21,6 +22,7 @@
 //! for the length of a run.
 
 mod api;
+mod attaches;
 mod binds;
 mod boards;
 mod cluster;
@@ -31,6 +33,8 @@ mod measure;
 mod memory;
 mod mounts;
 mod start;
+
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use serde_json::Value;
@@ -81,6 +85,17 @@ enum What {
         writes: usize,
         #[arg(long, value_enum, default_value = "process")]
         over: Over,
+    },
+    /// Attaching and mounting on many simulated nodes, and what rest costs
+    OneAttach {
+        #[arg(long, default_value_t = 1000)]
+        nodes: usize,
+        /// Volumes on each node
+        #[arg(long, default_value_t = 30)]
+        each: usize,
+        /// How long the stretch without a change is
+        #[arg(long, default_value_t = 60)]
+        idle_seconds: u64,
     },
     /// Time and bytes of a frame
     OneFrames {
@@ -134,6 +149,10 @@ fn main() {
         What::OneApi { writes, over } => println!("{}", block_on(api::writes(over, writes))),
         What::OneFanOut { watchers, writes, over } => {
             println!("{}", block_on(api::fan_out(over, watchers, writes)));
+        }
+        What::OneAttach { nodes, each, idle_seconds } => {
+            let idle = Duration::from_secs(idle_seconds);
+            println!("{}", block_on(attaches::run(nodes, each, idle)));
         }
         What::OneFrames { claims } => println!("{}", frames::run(claims)),
         What::OneFramesOfNodes { nodes, each } => println!("{}", boards::run(nodes, each)),
