@@ -10,6 +10,7 @@ use pvdeck::scenario::play::{Pace, Player};
 use pvdeck::scenario::{BUILT_IN, Scenario};
 use serde_json::Value;
 
+use crate::stand_in;
 use crate::world::{self, World};
 
 fn files(folder: &str) -> Vec<(String, String)> {
@@ -73,6 +74,85 @@ async fn every_example_mistake_is_refused_in_the_words_above_it() {
         if answer != expected {
             wrong.push(format!("{name}\n  stands there: {expected}\n  is answered:  {answer}"));
         }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Creates the objects of a manifest, those without a namespace in `default`.
+async fn apply(world: &World, name: &str, text: &str) {
+    let objects: Vec<Value> =
+        serde_yaml::from_multiple(text).unwrap_or_else(|error| panic!("{name}: {error}"));
+    for object in objects {
+        let (code, message) = create(&world.user, &object).await;
+        assert_eq!(code, 201, "{name}: {message}");
+    }
+}
+
+async fn get(world: &World, path: &str) -> Value {
+    stand_in::request(&world.user, http::Method::GET, path, Value::Null).await.1
+}
+
+#[test]
+fn example_manifests_make_pods_and_bind_claims() {
+    World::run_without_machines(async |world| {
+        for (name, text) in files("manifests") {
+            apply(&world, &name, &text).await;
+        }
+        for _ in 0..20 {
+            world.clock.advance(std::time::Duration::from_secs(16)).await;
+            if !stand_in::run_pods(&world.user, |_| true).await {
+                break;
+            }
+        }
+        let claims = get(&world, "/api/v1/persistentvolumeclaims").await;
+        let bound = |name: &str| {
+            let claims = claims["items"].as_array().into_iter().flatten();
+            let claim = claims.into_iter().find(|claim| claim["metadata"]["name"] == name);
+            claim.map(|claim| claim["status"]["phase"].as_str().unwrap_or_default().to_owned())
+        };
+        for claim in ["shared", "registry", "uploads", "data-web-0", "data-web-1", "on-demand"] {
+            assert_eq!(bound(claim).as_deref(), Some("Bound"), "{claim}");
+        }
+        assert_eq!(bound("everything-scratch").as_deref(), Some("Bound"), "made for its pod");
+        let ready = |path: &'static str| {
+            let world = &world;
+            async move { get(world, path).await["status"]["readyReplicas"].clone() }
+        };
+        assert_eq!(ready("/apis/apps/v1/namespaces/kube-system/deployments/registry").await, 3);
+        assert_eq!(ready("/apis/apps/v1/namespaces/default/deployments/site").await, 3);
+        assert_eq!(ready("/apis/apps/v1/namespaces/default/statefulsets/web").await, 2);
+    });
+}
+
+/// What stands after a word at the beginning of a line of a manifest.
+fn line<'a>(name: &str, text: &'a str, word: &str) -> &'a str {
+    let line = text.lines().find_map(|line| line.strip_prefix(word));
+    line.unwrap_or_else(|| panic!("{name} has no line `{word}`")).trim()
+}
+
+#[test]
+fn every_stuck_example_says_what_kubernetes_says_and_what_helps() {
+    let mut wrong = Vec::new();
+    for (name, text) in files("stuck") {
+        let expected = line(&name, &text, "# says:");
+        assert!(line(&name, &text, "# next:").len() > 20, "{name}: a next step");
+        World::run_without_machines(async |world| {
+            apply(&world, &name, &text).await;
+            world.clock.advance(std::time::Duration::from_secs(20)).await;
+            let events = get(&world, "/api/v1/events").await;
+            let said: Vec<String> = events["items"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|event| {
+                    let text = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
+                    format!("{}: {}", text("reason"), text("message"))
+                })
+                .collect();
+            if !said.iter().any(|said| said == expected) {
+                wrong.push(format!("{name}\n  expected: {expected}\n  said: {said:#?}"));
+            }
+        });
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

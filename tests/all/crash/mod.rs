@@ -6,6 +6,7 @@
 
 mod binding;
 mod pods;
+mod workloads;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -140,7 +141,7 @@ pub trait Story {
 pub struct Play {
     pub clock: ManualClock,
     pub embedded: Embedded,
-    user: kube::Client,
+    pub user: kube::Client,
     session: Option<Session>,
     plan: Arc<Plan>,
     /// The machines under the nodes, and what runs there.
@@ -182,7 +183,8 @@ impl Play {
     pub async fn calm<S: Story>(&mut self) {
         for _ in 0..100 {
             let before = self.embedded.revision();
-            assert!(self.clock.settle(500).await, "it settles");
+            let settled = self.clock.settle(500).await;
+            assert!(settled, "never at rest after {:?}", self.plan.fired.lock());
             if self.plan.dead.load(Ordering::SeqCst) && self.session.is_some() {
                 self.restart();
             }

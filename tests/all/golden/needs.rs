@@ -15,6 +15,10 @@ const BUILT: &[&str] = &[
     "hostpath.csi.k8s.io_<host>_<uid>",
     "node-controller",
     "taint-eviction-controller",
+    "statefulset-controller",
+    "deployment-controller",
+    "replicaset-controller",
+    "ephemeral_volume",
 ];
 
 /// What can be done to the machine that the nodes share.
@@ -79,7 +83,8 @@ fn needed_for(object: &Value) -> Option<String> {
     let is_csi = object["spec"]["csi"].is_object()
         || inline.into_iter().any(|volume| volume["csi"].is_object());
     match object["kind"].as_str() {
-        Some("Deployment") => Some("tokens of generated names".to_owned()),
+        // Its states and events are right; its pods run one after the other.
+        Some("Deployment") => Some("containers that take their time to start".to_owned()),
         Some("Pod") if is_csi => Some("CSI".to_owned()),
         Some("PersistentVolume") if is_csi => Some("CSI".to_owned()),
         _ => unknown_kind(object),

@@ -43,7 +43,8 @@ pub fn observation(commits: &[Committed], notes: &Notes) -> Observation {
         }
         let Some(object) = commit.after.as_ref().or(commit.before.as_ref()) else { continue };
         let kind = object["kind"].as_str().unwrap_or_default();
-        if kind == "Event" {
+        let about = object["involvedObject"]["kind"].as_str().unwrap_or_default();
+        if kind == "Event" && RECORDED_KINDS.contains(&about) {
             events.insert(event(object, &tokens));
         }
         if !RECORDED_KINDS.contains(&kind) {

@@ -35,6 +35,9 @@ pub struct Tokens {
     replaced: Vec<(String, String)>,
     /// How many objects of a name there were.
     namesakes: HashMap<String, usize>,
+    /// How many templates and pods of generated names there were.
+    hashes: usize,
+    pods: usize,
 }
 
 impl Tokens {
@@ -48,6 +51,7 @@ impl Tokens {
             let token = format!("csi-<hash:{volume}/{}>", text(&spec["nodeName"]));
             self.replace(object["metadata"]["name"].as_str(), token);
         }
+        self.generated_name(object);
         let name = self.object_name(object);
         let count = self.namesakes.entry(name.clone()).or_insert(0);
         *count += 1;
@@ -63,6 +67,24 @@ impl Tokens {
             && folder == PROVISIONED
         {
             self.replace(Some(handle), format!("<handle:{volume}>"));
+        }
+    }
+
+    /// The parts of names that are made up: those of a Deployment's ReplicaSets,
+    /// and of their pods.
+    fn generated_name(&mut self, object: &Value) {
+        let metadata = &object["metadata"];
+        let hash = metadata["labels"]["pod-template-hash"].as_str();
+        if object["kind"] == "ReplicaSet" && hash.is_some() {
+            self.hashes += 1;
+            self.replace(hash, format!("<template-hash-{}>", self.hashes));
+        }
+        if object["kind"] == "Pod" && hash.is_some() {
+            self.pods += 1;
+            // The hash in it has its token already when this one is looked for.
+            let name = self.text(metadata["name"].as_str().unwrap_or_default());
+            let prefix = self.text(metadata["generateName"].as_str().unwrap_or_default());
+            self.replace(Some(&name), format!("{prefix}<pod-{}>", self.pods));
         }
     }
 

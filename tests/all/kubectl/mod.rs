@@ -4,6 +4,7 @@
 mod changes;
 mod examples;
 mod reads;
+mod workloads;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

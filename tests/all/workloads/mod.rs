@@ -2,6 +2,7 @@
 
 mod deployment;
 mod garbage;
+mod safe_order;
 mod stateful_set;
 
 use http::Method;

@@ -62,7 +62,9 @@ mod tests {
     fn pod(name: &str, mut object: Value) -> Arc<Pod> {
         let mut metadata = json!({"name": name, "namespace": "n",
             "creationTimestamp": "2026-01-01T00:00:00Z"});
-        json_patch::merge(&mut metadata, &object["metadata"]);
+        if object["metadata"].is_object() {
+            json_patch::merge(&mut metadata, &object["metadata"]);
+        }
         object["metadata"] = metadata;
         Arc::new(Pod::from_object(&object).expect("a pod"))
     }

@@ -20,8 +20,6 @@ pub enum Because {
     PodNotReady { pod: Arc<str> },
     /// The next pod comes when this one was ready for so many seconds more.
     PodNotLongReady { pod: Arc<str>, seconds: i64 },
-    /// A pod too many stays while another of the set is not available.
-    UnavailableBlocks { pod: Arc<str>, by: Arc<str> },
     /// The update goes on when this pod is available again.
     UpdateWaits { pod: Arc<str> },
 }
@@ -39,9 +37,6 @@ impl fmt::Display for Because {
             Self::PodNotReady { pod } => write!(f, "{pod} is not Running and Ready"),
             Self::PodNotLongReady { pod, seconds } => {
                 write!(f, "{pod} has to be ready for {seconds} s more")
-            }
-            Self::UnavailableBlocks { pod, by } => {
-                write!(f, "{pod} stays while {by} is not available")
             }
             Self::UpdateWaits { pod } => {
                 write!(f, "the update goes on when {pod} is available again")

@@ -189,39 +189,22 @@ fn pods(view: &View, revisions: &Revisions) -> Result<Stopped, Box<Next>> {
     Ok(first_wait.unwrap_or((Because::Complete, None)))
 }
 
-/// Phase 3: pods too many, highest ordinal first.
+/// Phase 3: pods too many, highest ordinal first. All pods in range are
+/// available by now, so that the first unavailable one of the set is the next
+/// to go, and does not block itself.
 fn scale_down(view: &View, sorted: &Sorted) -> Result<Option<Stopped>, Box<Next>> {
     let set = view.set;
-    let health = |pod: &Pod| replica::health(pod, set, view.now);
-    let in_range = set.ordinals().find_map(|ordinal| match sorted.in_range.get(&ordinal) {
-        Some(pod) if health(pod) == Health::Available => None,
-        Some(pod) => Some(pod.meta.key.name.clone()),
-        None => Some(set.pod_name(ordinal).into()),
-    });
-    let condemned = || {
-        let pod = sorted.condemned.iter().find(|(_, pod)| health(pod) != Health::Available);
-        pod.map(|(_, pod)| pod.meta.key.name.clone())
-    };
-    let first_unavailable = in_range.or_else(condemned);
     let mut waits = None;
     for (_, pod) in &sorted.condemned {
-        let name = pod.meta.key.name.clone();
-        if pod.meta.deleting.is_some() {
-            let because = Because::PodTerminating { pod: name };
-            if !set.parallel {
-                return Ok(Some((because, None)));
-            }
-            waits.get_or_insert((because, None));
-            continue;
+        if pod.meta.deleting.is_none() {
+            let why = format!("it is beyond the {} pods that are wanted", set.row.replicas);
+            return Err(delete_pod(set, pod, "SS3", why));
         }
-        if !set.parallel
-            && health(pod) != Health::Available
-            && let Some(by) = first_unavailable.clone().filter(|first| *first != name)
-        {
-            return Ok(Some((Because::UnavailableBlocks { pod: name, by }, None)));
+        let because = Because::PodTerminating { pod: pod.meta.key.name.clone() };
+        if !set.parallel {
+            return Ok(Some((because, None)));
         }
-        let why = format!("it is beyond the {} pods that are wanted", set.row.replicas);
-        return Err(delete_pod(set, pod, "SS3", why));
+        waits.get_or_insert((because, None));
     }
     Ok(waits)
 }

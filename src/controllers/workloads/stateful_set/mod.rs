@@ -27,3 +27,6 @@ pub mod retention;
 pub mod revisions;
 pub mod set;
 pub mod status;
+
+#[cfg(test)]
+mod cases;

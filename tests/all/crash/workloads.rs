@@ -1,0 +1,131 @@
+//! StatefulSets, and claims that go with their pods: a crash at every write.
+
+use std::collections::BTreeMap;
+
+use pvdeck::model::kind::{self, Kind};
+use pvdeck::model::write::Change;
+use serde_json::{Value, json};
+
+use super::{Play, Story, reference, survives_every_crash};
+use crate::stand_in;
+
+const KINDS: &[&Kind] =
+    &[kind::STATEFUL_SET, kind::CONTROLLER_REVISION, kind::POD, kind::PERSISTENT_VOLUME_CLAIM];
+
+/// Times differ from run to run.
+fn plain(object: &mut Value) {
+    for field in ["lastTransitionTime", "lastUpdateTime", "lastProbeTime", "observedGeneration"] {
+        remove_everywhere(object, field);
+    }
+    // Which node a pod got may depend on who was there before.
+    if let Some(spec) = object["spec"].as_object_mut() {
+        spec.shift_remove("nodeName");
+    }
+}
+
+fn remove_everywhere(value: &mut Value, field: &str) {
+    match value {
+        Value::Object(fields) => {
+            fields.shift_remove(field);
+            fields.values_mut().for_each(|value| remove_everywhere(value, field));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| remove_everywhere(item, field)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn template(image: &str) -> Value {
+    json!({"metadata": {"labels": {"app": "app"}},
+        "spec": {"containers": [{"name": "main", "image": image}]}})
+}
+
+async fn patch<S: Story>(play: &mut Play, kind: &'static Kind, name: &str, patch: Value) {
+    play.write(reference(kind, name), None, Change::Merge(patch)).await;
+    play.calm::<S>().await;
+}
+
+/// A node that pods can be placed on.
+fn offer_node(play: &Play) {
+    let node = json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": "node-1", "labels": {"kubernetes.io/hostname": "node-1"}},
+        "status": {
+            "allocatable": {"cpu": "4", "memory": "8Gi", "pods": "110"},
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
+    });
+    play.embedded.import(vec![node], "kubelet").expect("a node");
+}
+
+/// A set grows, gets smaller, and its claim goes with the pod.
+struct StatefulSets;
+
+impl Story for StatefulSets {
+    const KINDS: &'static [&'static Kind] = KINDS;
+
+    async fn tell(play: &mut Play) {
+        offer_node(play);
+        play.calm::<Self>().await;
+        let claim = json!({"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"],
+            "storageClassName": "std", "resources": {"requests": {"storage": "1Gi"}}}});
+        let class = json!({"metadata": {"name": "std"}, "provisioner": "kubernetes.io/host-path"});
+        play.create::<Self>(kind::STORAGE_CLASS, class).await;
+        let set = json!({
+            "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"serviceName": "web", "replicas": 2, "template": template("busybox:1.35"),
+                "selector": {"matchLabels": {"app": "app"}}, "volumeClaimTemplates": [claim],
+                "persistentVolumeClaimRetentionPolicy":
+                    {"whenDeleted": "Retain", "whenScaled": "Delete"}},
+        });
+        play.create::<Self>(kind::STATEFUL_SET, set).await;
+        patch::<Self>(play, kind::STATEFUL_SET, "web", json!({"spec": {"replicas": 1}})).await;
+    }
+
+    /// A pod comes only after the one below it is ready and after its claim,
+    /// and the first claim is never another.
+    fn sound_at_every_revision(play: &Play) -> Result<(), String> {
+        let mut pods: BTreeMap<String, Value> = BTreeMap::new();
+        let mut claims: BTreeMap<String, String> = BTreeMap::new();
+        for commit in play.embedded.commits_after(0) {
+            let name = commit.key.name.to_string();
+            let after = commit.object_after();
+            if commit.kind == kind::PERSISTENT_VOLUME_CLAIM {
+                let Some(claim) = &after else { continue };
+                let uid = claim["metadata"]["uid"].to_string();
+                let first = claims.entry(name.clone()).or_insert_with(|| uid.clone());
+                if *first != uid {
+                    return Err(format!("{}: {name} is another claim", commit.revision));
+                }
+            }
+            if commit.kind != kind::POD {
+                continue;
+            }
+            let is_new = !pods.contains_key(&name);
+            match after {
+                Some(pod) => drop(pods.insert(name.clone(), pod)),
+                None => drop(pods.remove(&name)),
+            }
+            if is_new && name == "web-1" {
+                let below =
+                    pods.get("web-0").is_some_and(|pod| pod["status"]["phase"] == "Running");
+                if !below || !claims.contains_key("data-web-1") {
+                    return Err(format!("{}: {name} came too early", commit.revision));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn live(play: &mut Play) -> bool {
+        stand_in::run_pods(&play.user, |_| true).await
+    }
+
+    fn plain(object: &mut Value) {
+        plain(object);
+    }
+}
+
+#[test]
+fn a_crash_at_any_write_for_a_stateful_set_leads_to_the_same_end() {
+    survives_every_crash::<StatefulSets>(30);
+}
