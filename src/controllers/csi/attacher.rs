@@ -112,9 +112,7 @@ impl Attacher {
         let source = &volume["spec"]["csi"];
         let secrets = self.secrets(source).await?;
         let node = now["spec"]["nodeName"].as_str().unwrap_or_default();
-        let node_id = self.node_id(node).ok_or_else(|| {
-            format!("CSINode {node} does not contain driver {}", self.parts.driver)
-        })?;
+        let node_id = self.node_id(node).ok_or_else(|| self.why_no_node_id(node))?;
         let marked = shell
             .settle(object, |now| {
                 (!is_deleting(now))
@@ -212,6 +210,14 @@ impl Attacher {
             let own = drivers.iter().find(|driver| driver.name == self.parts.driver)?;
             Some(own.node_id.to_string())
         })
+    }
+
+    fn why_no_node_id(&self, node: &str) -> String {
+        let key = Key::cluster(node);
+        if self.parts.shell.mirror.read(|tables| tables.csi_nodes.get(&key).is_none()) {
+            return format!("csinode.storage.k8s.io \"{node}\" not found");
+        }
+        format!("CSINode {node} does not contain driver {}", self.parts.driver)
     }
 
     fn is_ours(&self, object: &ObjectRef) -> bool {
