@@ -24,6 +24,9 @@ use crate::controllers::csi::registration::Registration;
 use crate::controllers::csi::shell::Shell;
 use crate::controllers::events::{self, Recorder};
 use crate::controllers::health::{Figures, Health, LoopState};
+use crate::controllers::local_provisioner::controller::{
+    self as local_provisioner, LocalProvisioner,
+};
 use crate::controllers::machines::Machines;
 use crate::controllers::node_agent::agents::{self, Agents};
 use crate::controllers::node_agent::boards::NodeBoards;
@@ -137,6 +140,7 @@ pub struct Host {
     loops: Vec<Running>,
     recorders: Vec<Recorder>,
     agents: Option<Arc<Agents>>,
+    local_provisioner: Option<Arc<LocalProvisioner>>,
     stop: watch::Sender<bool>,
 }
 
@@ -163,7 +167,13 @@ pub fn start_with(
     options: &Options,
 ) -> Host {
     let (stop, stopping) = watch::channel(false);
-    let mut host = Host { loops: Vec::new(), recorders: Vec::new(), agents: None, stop };
+    let mut host = Host {
+        loops: Vec::new(),
+        recorders: Vec::new(),
+        agents: None,
+        local_provisioner: None,
+        stop,
+    };
     let starter = Starter { mirror, clock, options, stopping };
 
     let binder = "persistent-volume-binder";
@@ -224,6 +234,7 @@ pub fn start_with(
     if let Some(machines) = &options.machines {
         attach_detach(&mut host, &starter, server, machines);
         host.start_agents(machines, server, &starter);
+        provide_local_volumes(&mut host, &starter, server, machines);
     }
     csi(&mut host, &starter, server);
     for hosted in workloads::ALL {
@@ -308,6 +319,26 @@ fn attach_detach(
     let controller = Arc::new(AttachDetachController::new(parts));
     let needed = &NEEDED_TO_ATTACH[..];
     host.loops.push(starter.controller_with(needed, name, actor, health, resync, controller));
+}
+
+/// Starts the provisioner of local volumes; it idles until it is configured.
+fn provide_local_volumes(
+    host: &mut Host,
+    starter: &Starter<'_>,
+    server: &dyn Fn(&str) -> Arc<dyn Server>,
+    machines: &Machines,
+) {
+    let (actor, health) = ("local-volume-provisioner", Health::default());
+    let provisioner = Arc::new(LocalProvisioner::new(local_provisioner::Parts {
+        server: server(actor),
+        mirror: starter.mirror.clone(),
+        recorder: host.recorder(actor, server(actor), starter),
+        health: health.clone(),
+        hosts: machines.hosts.clone(),
+    }));
+    host.local_provisioner = Some(provisioner.clone());
+    let (round, needed) = (Some(local_provisioner::ROUND), &[kind::NODE, kind::CONFIG_MAP][..]);
+    host.loops.push(starter.controller_with(needed, actor, actor, health, round, provisioner));
 }
 
 /// Who watches over nodes, and over the pods that go with them.
@@ -496,6 +527,11 @@ impl Host {
         };
         self.loops.push(starter.task("node-agents", actor, health, work.boxed()));
         self.agents = Some(agents);
+    }
+
+    /// The provisioner of local volumes, where nodes have machines.
+    pub fn local_provisioner(&self) -> Option<&Arc<LocalProvisioner>> {
+        self.local_provisioner.as_ref()
     }
 
     /// The agents of the nodes that have a machine, if any has.

@@ -18,6 +18,7 @@ pub mod events;
 pub mod health;
 pub mod holds;
 pub mod host;
+pub mod local_provisioner;
 pub mod machines;
 pub mod node_agent;
 pub mod node_life;

@@ -12,6 +12,7 @@ mod golden;
 mod kubectl;
 mod linux_host;
 mod live;
+mod local_provisioner;
 mod memory;
 mod node_life;
 mod pods;

@@ -10,6 +10,7 @@ use pvdeck::cluster::write_path::WritePath;
 use pvdeck::cluster::write_path::step_gate::StepGate;
 use pvdeck::controllers::csi::embedded::EmbeddedDriver;
 use pvdeck::controllers::host;
+use pvdeck::controllers::local_provisioner::controller::LocalProvisioner;
 use pvdeck::controllers::node_agent::agents::Agents;
 use pvdeck::mirror::Mirror;
 use pvdeck::model::clock::Clock;
@@ -152,6 +153,12 @@ impl World {
     pub fn machines(&self) -> &Machines {
         let demo = self.session.demo.as_ref();
         demo.and_then(|demo| demo.world.as_ref()).expect("simulated machines")
+    }
+
+    /// The provisioner of the nodes' local volumes.
+    pub fn local_provisioner(&self) -> &Arc<LocalProvisioner> {
+        let host = self.session.host.as_ref();
+        host.and_then(|host| host.local_provisioner()).expect("it runs")
     }
 
     /// The agents of the nodes.

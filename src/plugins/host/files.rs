@@ -28,6 +28,9 @@ pub enum FileRequest {
     RemoveTree { path: String },
     /// Gives a tree to a group. See [`Ownership`].
     SetOwnership { path: String, ownership: Ownership },
+    /// How many bytes the filesystem that a directory is on, or a block device,
+    /// holds in all.
+    Capacity { path: String },
     /// Opens a device so that no one else may have it: [`FileFault::Busy`] if
     /// someone has.
     OpenExclusively { path: String },
@@ -47,6 +50,7 @@ impl FileRequest {
             | Self::RemoveDirectory { path }
             | Self::RemoveTree { path }
             | Self::SetOwnership { path, .. }
+            | Self::Capacity { path }
             | Self::OpenExclusively { path } => path,
         }
     }
@@ -63,6 +67,7 @@ impl FileRequest {
                 "remove"
             }
             Self::SetOwnership { .. } => "chown",
+            Self::Capacity { .. } => "statfs",
             Self::OpenExclusively { .. } => "open",
         }
     }
@@ -72,6 +77,7 @@ impl FileRequest {
             Self::Look { .. }
             | Self::List { .. }
             | Self::Read { .. }
+            | Self::Capacity { .. }
             | Self::OpenExclusively { .. } => false,
             Self::Write { .. }
             | Self::MakeDirectory { .. }
@@ -108,6 +114,8 @@ pub enum FileAnswer {
     Looked(Option<FileFacts>),
     Listed(Vec<FileEntry>),
     Read(Vec<u8>),
+    /// Bytes.
+    Capacity(u64),
 }
 
 /// What is at a path.
@@ -163,7 +171,7 @@ impl Files<'_> {
     async fn looked(self, request: FileRequest) -> Result<Option<FileFacts>, HostError> {
         match self.0.file(request).await? {
             FileAnswer::Looked(facts) => Ok(facts),
-            FileAnswer::Done | FileAnswer::Listed(_) | FileAnswer::Read(_) => Ok(None),
+            _ => Ok(None),
         }
     }
 
@@ -171,7 +179,7 @@ impl Files<'_> {
     pub async fn list(self, path: &str) -> Result<Vec<FileEntry>, HostError> {
         match self.0.file(FileRequest::List { path: path.to_owned() }).await? {
             FileAnswer::Listed(entries) => Ok(entries),
-            FileAnswer::Done | FileAnswer::Looked(_) | FileAnswer::Read(_) => Ok(Vec::new()),
+            _ => Ok(Vec::new()),
         }
     }
 
@@ -179,7 +187,15 @@ impl Files<'_> {
     pub async fn read(self, path: &str, max_bytes: u64) -> Result<Vec<u8>, HostError> {
         match self.0.file(FileRequest::Read { path: path.to_owned(), max_bytes }).await? {
             FileAnswer::Read(content) => Ok(content),
-            FileAnswer::Done | FileAnswer::Looked(_) | FileAnswer::Listed(_) => Ok(Vec::new()),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// The size of the filesystem under a directory, or of a block device.
+    pub async fn capacity(self, path: &str) -> Result<u64, HostError> {
+        match self.0.file(FileRequest::Capacity { path: path.to_owned() }).await? {
+            FileAnswer::Capacity(bytes) => Ok(bytes),
+            _ => Ok(0),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The machine that the recorded nodes share: one scratch directory on both,
 //! and no NFS service.
 
+use pvdeck::controllers::local_provisioner::config::{ClassConfig, Config};
 use pvdeck::plugins::host::command::Verb;
 use pvdeck::plugins::host::simulated::rules::{Effect, Rule};
 use pvdeck::plugins::host::{Command, FileKind, Files, Host, Hosts, OnBehalf};
@@ -61,6 +62,9 @@ async fn run(host: &dyn Host, command: Command) -> Result<(), String> {
 
 /// Does what a `host` step says on both nodes; what it prints.
 pub async fn perform(what: &Value, world: &World) -> Result<Option<String>, String> {
+    if let Some(action) = what["localProvisioner"].as_str() {
+        return provision_locally(action, what, world).map(|()| None);
+    }
     let mut printed: Vec<String> = Vec::new();
     for host in hosts(world) {
         printed.extend(on_one(what, &*host).await?);
@@ -111,4 +115,25 @@ async fn on_one(what: &Value, host: &dyn Host) -> Result<Vec<String>, String> {
         return Ok(entries.iter().filter_map(|e| shown(&e.name, e.facts.kind)).collect());
     }
     Err(format!("the machine cannot do {what}"))
+}
+
+/// Starts or stops the provisioner of local volumes, as it was set up for the
+/// recordings.
+fn provision_locally(action: &str, what: &Value, world: &World) -> Result<(), String> {
+    let text = |key: &str| what[key].as_str().ok_or_else(|| format!("`{key}` is missing"));
+    let provisioner = world.local_provisioner();
+    match action {
+        "start" => {
+            let class = ClassConfig {
+                fs_type: Some("ext4".into()),
+                ..ClassConfig::at(text("discoveryDir")?)
+            };
+            let classes = [(text("storageClass")?.to_owned(), class)].into();
+            let config = Config { classes, by_node_name_only: true, ..Config::default() };
+            provisioner.start(text("node")?, config);
+        }
+        "stop" => provisioner.stop_all(),
+        other => return Err(format!("a local provisioner cannot be told to {other}")),
+    }
+    Ok(())
 }

@@ -6,14 +6,15 @@ use serde_json::Value;
 use super::load::{Recording, Step};
 
 /// The components whose events the hosted controllers publish. Everything else
-/// in a trace is the work of a part that is yet to come.
+/// in a trace is the work of a part that is yet to come. The node controller
+/// publishes its own too, but its recordings also need what a driver's
+/// companions say of a node they do not know.
 const BUILT: &[&str] = &[
     "persistentvolume-controller",
     "attachdetach-controller",
     "default-scheduler",
     "kubelet",
     "hostpath.csi.k8s.io_<host>_<uid>",
-    "node-controller",
     "taint-eviction-controller",
     "statefulset-controller",
     "deployment-controller",
@@ -34,8 +35,21 @@ const NOT_YET: &[(&str, &str)] = &[
 ];
 
 /// What can be done to the machine that the nodes share.
-const TO_THE_MACHINE: &[&str] =
-    &["mkdir", "tmpfs", "size", "unmount", "remove", "write", "content", "read", "list"];
+const TO_THE_MACHINE: &[&str] = &[
+    "mkdir",
+    "tmpfs",
+    "size",
+    "unmount",
+    "remove",
+    "write",
+    "content",
+    "read",
+    "list",
+    "localProvisioner",
+    "node",
+    "storageClass",
+    "discoveryDir",
+];
 
 /// Each missing part with the step or event that needs it; empty if the
 /// recording can be played.

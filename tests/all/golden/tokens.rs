@@ -62,6 +62,15 @@ impl Tokens {
         if handle.is_some_and(is_made_up) {
             self.replace(handle, format!("<handle:{volume}>"));
         }
+        if let Some(hash) =
+            object["metadata"]["name"].as_str().and_then(|name| name.strip_prefix("local-pv-"))
+        {
+            let local = object["spec"]["local"]["path"].as_str().unwrap_or_default();
+            let entry = local.rsplit('/').next().unwrap_or_default();
+            let terms = &object["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"];
+            let node = terms[0]["matchExpressions"][0]["values"][0].as_str().unwrap_or_default();
+            self.replace(Some(hash), format!("<hash:{entry}/{node}>"));
+        }
         let path = object["spec"]["hostPath"]["path"].as_str().unwrap_or_default();
         if let Some((folder, handle)) = path.rsplit_once('/')
             && folder == PROVISIONED

@@ -1,7 +1,7 @@
 //! Requests about files, answered by the kernel. Runs inside the node.
 
 use std::fs::{self, Metadata};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::Path;
 
@@ -17,6 +17,7 @@ pub fn perform(request: &FileRequest) -> Result<FileAnswer, FileFault> {
         FileRequest::Look { path, follow } => look(path, *follow).map(FileAnswer::Looked),
         FileRequest::List { path } => list(path).map(FileAnswer::Listed),
         FileRequest::Read { path, max_bytes } => read(path, *max_bytes).map(FileAnswer::Read),
+        FileRequest::Capacity { path } => capacity(path).map(FileAnswer::Capacity),
         change => perform_change(change).map(|()| FileAnswer::Done),
     }
 }
@@ -38,8 +39,21 @@ fn perform_change(request: &FileRequest) -> Result<(), FileFault> {
             opened.map(drop).map_err(|error| fault(&error.into()))
         }
         // Not changes; answered before.
-        FileRequest::Look { .. } | FileRequest::List { .. } | FileRequest::Read { .. } => Ok(()),
+        FileRequest::Look { .. }
+        | FileRequest::List { .. }
+        | FileRequest::Read { .. }
+        | FileRequest::Capacity { .. } => Ok(()),
     }
+}
+
+fn capacity(path: &str) -> Result<u64, FileFault> {
+    let metadata = fs::metadata(path).map_err(|e| fault(&e))?;
+    if metadata.file_type().is_block_device() {
+        let mut device = fs::File::open(path).map_err(|e| fault(&e))?;
+        return device.seek(io::SeekFrom::End(0)).map_err(|e| fault(&e));
+    }
+    let facts = rustix::fs::statvfs(path).map_err(|error| fault(&error.into()))?;
+    Ok(facts.f_blocks * facts.f_frsize)
 }
 
 fn fault(error: &io::Error) -> FileFault {

@@ -206,10 +206,24 @@ fn bind(
     Ok((source.fs, MountEntry { root: source.path, ..source.mount }))
 }
 
+/// The size of a file system in memory: `16m`, as the kernel reads it.
+fn bytes_of(size: &str) -> Option<u64> {
+    let digits = size.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match size[digits.len()..].to_ascii_lowercase().as_str() {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
 fn memory(state: &mut State, node: &str, request: &Request<'_>) -> (FsRef, MountEntry) {
     let number = state.number();
     let size = request.options.iter().find_map(|option| option.strip_prefix("size="));
-    let tree = Tree::new(size.and_then(|size| size.parse().ok()));
+    let tree = Tree::new(size.and_then(bytes_of));
     if let Some(machine) = state.machine(node) {
         machine.memory.insert(number, tree);
     }

@@ -2,7 +2,7 @@
 
 use crate::plugins::host::files::{FileAnswer, FileRequest};
 use crate::plugins::host::mount_table::is_at_or_below;
-use crate::plugins::host::simulated::state::{Place, State};
+use crate::plugins::host::simulated::state::{FsRef, Place, State};
 use crate::plugins::host::simulated::tree::{Content, Entry, Tree};
 use crate::plugins::host::{FileFault, FileKind};
 
@@ -32,6 +32,7 @@ pub fn perform(
             tree.list(&place.path).map(FileAnswer::Listed)
         }
         FileRequest::Read { max_bytes, .. } => read(entry, *max_bytes),
+        FileRequest::Capacity { .. } => capacity(state, node, &place, entry),
         FileRequest::OpenExclusively { .. } => open(state, node, entry),
         FileRequest::RemoveDirectory { .. } | FileRequest::RemoveTree { .. } => {
             refuse_mounted(state, node, request)?;
@@ -47,6 +48,24 @@ fn with_size(state: &State, entry: &Entry) -> crate::plugins::host::files::FileF
         facts.size = state.disks.get(id).map_or(0, |disk| disk.bytes);
     }
     facts
+}
+
+/// What a machine's own disk, which has no limit here, is said to hold.
+const ROOT_BYTES: u64 = 64 << 30;
+
+fn capacity(
+    state: &State,
+    node: &str,
+    place: &Place,
+    entry: Option<Entry>,
+) -> Result<FileAnswer, FileFault> {
+    let disk = |id| state.disks.get(id).map(|disk| disk.bytes);
+    let bytes = match (entry.ok_or(FileFault::NotFound)?.content, &place.fs) {
+        (Content::Device(id), _) => disk(&id),
+        (_, FsRef::Disk(id)) => disk(id),
+        (_, fs) => state.tree(node, fs).and_then(|tree| tree.bytes_max),
+    };
+    Ok(FileAnswer::Capacity(bytes.unwrap_or(ROOT_BYTES)))
 }
 
 fn read(entry: Option<Entry>, max_bytes: u64) -> Result<FileAnswer, FileFault> {
@@ -108,6 +127,7 @@ fn change(
         FileRequest::Look { .. }
         | FileRequest::List { .. }
         | FileRequest::Read { .. }
+        | FileRequest::Capacity { .. }
         | FileRequest::OpenExclusively { .. } => {}
     }
     Ok(FileAnswer::Done)
