@@ -4,14 +4,13 @@
 use std::sync::Arc;
 
 use futures::future::{FutureExt, ready};
-use serde_json::json;
 
 use crate::model::volume_source::{FibreChannel, VolumeSource, VolumeSpec};
 use crate::plugins::error::PluginError;
 use crate::plugins::host::Host;
-use crate::plugins::iscsi::{only_shown, show};
 use crate::plugins::kinds;
 use crate::plugins::plugin::{Done, FoundVolume, NodeVolume, PluginFacts, Published, VolumePlugin};
+use crate::plugins::shown::{self, only_shown, show};
 use crate::plugins::steps;
 
 /// The plugin for `fc` volumes.
@@ -71,11 +70,11 @@ impl VolumePlugin for FibreChannelPlugin {
     }
 
     fn attach<'a>(&'a self, _spec: &'a VolumeSpec, _node: &'a str) -> Done<'a, String> {
-        ready(Ok(String::new())).boxed()
+        shown::attached()
     }
 
     fn detach<'a>(&'a self, _volume_name: &'a str, _node: &'a str) -> Done<'a, ()> {
-        ready(Ok(())).boxed()
+        shown::detached()
     }
 
     fn wait_for_attach<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, String> {
@@ -93,7 +92,7 @@ impl VolumePlugin for FibreChannelPlugin {
     }
 
     fn stage<'a>(&'a self, _volume: &'a NodeVolume) -> Done<'a, ()> {
-        ready(Err(only_shown("fc"))).boxed()
+        shown::not_here("fc")
     }
 
     fn unstage<'a>(&'a self, volume: &'a NodeVolume, path: &'a str) -> Done<'a, ()> {
@@ -105,15 +104,11 @@ impl VolumePlugin for FibreChannelPlugin {
     }
 
     fn publish<'a>(&'a self, _volume: &'a NodeVolume) -> Done<'a, Published> {
-        ready(Err(only_shown("fc"))).boxed()
+        shown::not_here("fc")
     }
 
     fn unpublish<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, ()> {
-        async move {
-            let target = self.pod_path(volume);
-            steps::clean_up(&*volume.host, &volume.on_behalf(), &target).await
-        }
-        .boxed()
+        shown::unpublish(self, volume)
     }
 
     fn reconstruct<'a>(
@@ -121,13 +116,14 @@ impl VolumePlugin for FibreChannelPlugin {
         _host: &'a Arc<dyn Host>,
         found: &'a FoundVolume,
     ) -> Done<'a, VolumeSpec> {
-        let volume = json!({"metadata": {"name": &*found.name}, "spec": {"fc": {}}});
-        ready(Ok(VolumeSpec::from_volume(&volume, false))).boxed()
+        shown::reconstruct("fc", found)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

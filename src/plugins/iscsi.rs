@@ -5,13 +5,13 @@
 use std::sync::Arc;
 
 use futures::future::{FutureExt, ready};
-use serde_json::json;
 
 use crate::model::volume_source::{Iscsi, VolumeSource, VolumeSpec};
 use crate::plugins::error::PluginError;
-use crate::plugins::host::{Command, Host};
+use crate::plugins::host::Host;
 use crate::plugins::kinds;
 use crate::plugins::plugin::{Done, FoundVolume, NodeVolume, PluginFacts, Published, VolumePlugin};
+use crate::plugins::shown::{self, only_shown, show};
 use crate::plugins::steps;
 
 /// The plugin for `iscsi` volumes.
@@ -79,22 +79,6 @@ pub fn logout_commands(target: &Iscsi) -> Vec<Vec<String>> {
     commands.iter().map(|command| words(command)).collect()
 }
 
-/// Shows commands on a host without executing them.
-pub(super) async fn show(
-    volume: &NodeVolume,
-    commands: Vec<Vec<String>>,
-) -> Result<(), PluginError> {
-    for argv in commands {
-        volume.host.run(&volume.on_behalf(), Command::Other { argv }).await?;
-    }
-    Ok(())
-}
-
-/// Why such a volume does not get further.
-pub(super) fn only_shown(kind: &str) -> PluginError {
-    PluginError::Failed(format!("{kind} commands are shown, not executed, on this node"))
-}
-
 impl VolumePlugin for IscsiPlugin {
     fn facts(&self) -> PluginFacts {
         kinds::ISCSI.facts.clone()
@@ -107,11 +91,11 @@ impl VolumePlugin for IscsiPlugin {
     }
 
     fn attach<'a>(&'a self, _spec: &'a VolumeSpec, _node: &'a str) -> Done<'a, String> {
-        ready(Ok(String::new())).boxed()
+        shown::attached()
     }
 
     fn detach<'a>(&'a self, _volume_name: &'a str, _node: &'a str) -> Done<'a, ()> {
-        ready(Ok(())).boxed()
+        shown::detached()
     }
 
     fn wait_for_attach<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, String> {
@@ -132,7 +116,7 @@ impl VolumePlugin for IscsiPlugin {
     }
 
     fn stage<'a>(&'a self, _volume: &'a NodeVolume) -> Done<'a, ()> {
-        ready(Err(only_shown("iscsi"))).boxed()
+        shown::not_here("iscsi")
     }
 
     fn unstage<'a>(&'a self, volume: &'a NodeVolume, path: &'a str) -> Done<'a, ()> {
@@ -144,15 +128,11 @@ impl VolumePlugin for IscsiPlugin {
     }
 
     fn publish<'a>(&'a self, _volume: &'a NodeVolume) -> Done<'a, Published> {
-        ready(Err(only_shown("iscsi"))).boxed()
+        shown::not_here("iscsi")
     }
 
     fn unpublish<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, ()> {
-        async move {
-            let target = self.pod_path(volume);
-            steps::clean_up(&*volume.host, &volume.on_behalf(), &target).await
-        }
-        .boxed()
+        shown::unpublish(self, volume)
     }
 
     fn reconstruct<'a>(
@@ -160,13 +140,14 @@ impl VolumePlugin for IscsiPlugin {
         _host: &'a Arc<dyn Host>,
         found: &'a FoundVolume,
     ) -> Done<'a, VolumeSpec> {
-        let volume = json!({"metadata": {"name": &*found.name}, "spec": {"iscsi": {}}});
-        ready(Ok(VolumeSpec::from_volume(&volume, false))).boxed()
+        shown::reconstruct("iscsi", found)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

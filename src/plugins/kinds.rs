@@ -322,31 +322,21 @@ const PHOTON_PERSISTENT_DISK: Kind = Kind {
     ),
 };
 
-pub const FC: Kind = Kind {
-    title: "FC",
-    modes: &[RWO, ROX],
-    standing: Standing::InUse,
-    id_field: "",
-    note: "attaching is a formality",
-    facts: facts(
-        "kubernetes.io/fc",
-        "fc",
-        &[Attach, Stage, Publish, Block, MountOptions, Ownership],
-    ),
-};
+/// A disk of a storage network, whose attaching is a formality.
+const fn network_disk(title: &'static str, name: &'static str, field: &'static str) -> Kind {
+    Kind {
+        title,
+        modes: &[RWO, ROX],
+        standing: Standing::InUse,
+        id_field: "",
+        note: "attaching is a formality",
+        facts: facts(name, field, &[Attach, Stage, Publish, Block, MountOptions, Ownership]),
+    }
+}
 
-pub const ISCSI: Kind = Kind {
-    title: "iSCSI",
-    modes: &[RWO, ROX],
-    standing: Standing::InUse,
-    id_field: "",
-    note: "attaching is a formality",
-    facts: facts(
-        "kubernetes.io/iscsi",
-        "iscsi",
-        &[Attach, Stage, Publish, Block, MountOptions, Ownership],
-    ),
-};
+pub const FC: Kind = network_disk("FC", "kubernetes.io/fc", "fc");
+
+pub const ISCSI: Kind = network_disk("iSCSI", "kubernetes.io/iscsi", "iscsi");
 
 pub const NFS: Kind = Kind {
     title: "NFS",

@@ -45,6 +45,8 @@ pub mod local;
 pub mod nfs;
 pub mod recycler_pod;
 
+mod shown;
+
 use std::sync::Arc;
 
 use crate::plugins::host::Disks;
