@@ -69,7 +69,7 @@ impl Cluster {
         let watch = WatchOptions { hosting: true, ..WatchOptions::default() };
         let watching = Watching::start(&mirror, client, self.clock.clone(), &watch);
         let host = host::start(&path, &mirror, &self.clock, options);
-        Hosted { mirror, host, _watching: watching }
+        Hosted { mirror, host, watching }
     }
 }
 
@@ -77,7 +77,14 @@ impl Cluster {
 pub struct Hosted {
     pub mirror: Mirror,
     pub host: Host,
-    _watching: Watching,
+    watching: Watching,
+}
+
+impl Hosted {
+    /// Lists everything again, as after a 410.
+    pub fn list_again(&self) {
+        self.watching.list_again();
+    }
 }
 
 /// Serves the cluster until the process ends; the way back by the kubeconfig.

@@ -77,7 +77,7 @@ pub async fn create_all(
     client: &kube::Client,
     path: &'static str,
     count: usize,
-    object: fn(usize) -> Value,
+    object: impl Fn(usize) -> Value + Copy + Send + 'static,
 ) {
     let tasks = (0..WRITERS.min(count.max(1))).map(|first| {
         let client = client.clone();

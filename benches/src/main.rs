@@ -32,6 +32,7 @@ mod load;
 mod measure;
 mod memory;
 mod mounts;
+mod places;
 mod start;
 
 use std::time::Duration;
@@ -133,6 +134,19 @@ enum What {
         #[arg(long, default_value_t = 30)]
         seconds: u64,
     },
+    /// Pods with local volumes placed per second
+    OnePlace {
+        #[arg(long, default_value_t = 1000)]
+        nodes: usize,
+        /// Volumes of each node
+        #[arg(long, default_value_t = 20)]
+        volumes: usize,
+        #[arg(long, default_value_t = 10_000)]
+        pods: usize,
+        /// What happens when half of them are placed
+        #[arg(long, value_enum, default_value = "nothing")]
+        halfway: places::Halfway,
+    },
     /// Memory of the mirror
     OneMemory {
         #[arg(long, default_value_t = 100_000)]
@@ -160,6 +174,9 @@ fn main() {
         What::OneList { objects, over } => println!("{}", block_on(lists::run(over, objects))),
         What::OneMount { nodes, volumes, seconds } => {
             println!("{}", block_on(mounts::run(nodes, volumes, seconds)));
+        }
+        What::OnePlace { nodes, volumes, pods, halfway } => {
+            println!("{}", block_on(places::run(nodes, volumes, pods, halfway)));
         }
         What::OneMemory { pairs } => println!("{}", memory::mirror(pairs)),
     }

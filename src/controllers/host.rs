@@ -42,7 +42,7 @@ use crate::controllers::protection::{self};
 use crate::controllers::resource_quota::controller::{
     self as resource_quota, ResourceQuotaController,
 };
-use crate::controllers::scheduler::{self, Scheduler};
+use crate::controllers::scheduler;
 use crate::controllers::server::{ClusterServer, Server};
 use crate::controllers::work_loop::{self, LoopSettings, Reconciler, words};
 use crate::controllers::workloads;
@@ -69,12 +69,13 @@ const NEEDED: [&Kind; 6] = [
 
 /// What the scheduler needs beside: a pod may be placed only by all that its
 /// node and its volumes call for.
-const NEEDED_TO_PLACE: [&Kind; 5] = [
+const NEEDED_TO_PLACE: [&Kind; 6] = [
     kind::NODE,
     kind::CSI_NODE,
     kind::CSI_DRIVER,
     kind::CSI_STORAGE_CAPACITY,
     kind::VOLUME_ATTACHMENT,
+    kind::NAMESPACE,
 ];
 
 /// What the attach/detach controller needs beside: a volume whose user it does
@@ -215,10 +216,15 @@ pub fn start_with(
         server: server(actor),
         mirror: mirror.clone(),
         recorder: host.recorder("default-scheduler", server(actor), &starter),
+        clock: clock.clone(),
         health: health.clone(),
     };
-    let (scheduler, place) = (Arc::new(Scheduler::new(parts)), &NEEDED_TO_PLACE[..]);
-    host.loops.push(starter.controller_with(place, actor, actor, health, None, scheduler));
+    let seen = mirror.clone();
+    let place = async move {
+        let changes = synced(&seen, &NEEDED_TO_PLACE).await;
+        scheduler::run(parts, changes).await;
+    };
+    host.loops.push(starter.task(actor, actor, health, place.boxed()));
     let quotas = "resourcequota-controller";
     let health = Health::default();
     let parts = resource_quota::Parts {

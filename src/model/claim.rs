@@ -30,6 +30,8 @@ pub struct Claim {
     pub selector: Option<Box<LabelSelector>>,
     /// Whether `spec.dataSource` or `dataSourceRef` is set.
     pub has_data_source: bool,
+    /// Whether `metadata.annotations` is empty, of any key.
+    pub has_no_annotations: bool,
     pub phase: ClaimPhase,
     /// `status.accessModes`.
     pub actual_modes: AccessModes,
@@ -100,6 +102,9 @@ impl Row for Claim {
             volume_name: row::text(&spec["volumeName"]),
             selector: LabelSelector::from_json(&spec["selector"]).map(Box::new),
             has_data_source: spec["dataSource"].is_object() || spec["dataSourceRef"].is_object(),
+            has_no_annotations: object["metadata"]["annotations"]
+                .as_object()
+                .is_none_or(serde_json::Map::is_empty),
             phase: match status["phase"].as_str().unwrap_or_default() {
                 "Pending" => ClaimPhase::Pending,
                 "Bound" => ClaimPhase::Bound,

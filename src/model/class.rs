@@ -24,9 +24,16 @@ pub struct StorageClass {
     pub allowed_topologies: Box<[TopologyTerm]>,
 }
 
-/// Labels of a node and the values that each may have, all of which must hold.
+/// Labels of a node, all of which must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TopologyTerm(pub Box<[(Arc<str>, Box<[Arc<str>]>)]>);
+pub struct TopologyTerm(pub Box<[AllowedLabel]>);
+
+/// A label and the values that it may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowedLabel {
+    pub key: Arc<str>,
+    pub values: Box<[Arc<str>]>,
+}
 
 /// When a claim of the class is bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,11 +46,9 @@ impl StorageClass {
     /// Whether volumes of the class may be provisioned for a node with these
     /// labels, sorted by key. An empty term admits nothing.
     pub fn admits(&self, labels: &[(Arc<str>, Arc<str>)]) -> bool {
-        let value = |key: &Arc<str>| {
-            labels.binary_search_by(|(held, _)| held.cmp(key)).ok().map(|at| &labels[at].1)
-        };
-        let holds = |(key, values): &(Arc<str>, Box<[Arc<str>]>)| {
-            value(key).is_some_and(|value| values.contains(value))
+        let holds = |allowed: &AllowedLabel| {
+            let at = labels.binary_search_by(|(held, _)| held.cmp(&allowed.key));
+            at.is_ok_and(|at| allowed.values.contains(&labels[at].1))
         };
         self.allowed_topologies.is_empty()
             || self
@@ -94,6 +99,7 @@ impl Row for StorageClass {
 
 fn topology_term(term: &Value) -> TopologyTerm {
     let expressions = term["matchLabelExpressions"].as_array().into_iter().flatten();
-    let expression = |e: &Value| (row::text(&e["key"]), row::strings(&e["values"]));
+    let expression =
+        |e: &Value| AllowedLabel { key: row::text(&e["key"]), values: row::strings(&e["values"]) };
     TopologyTerm(expressions.map(expression).collect())
 }

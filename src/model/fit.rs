@@ -98,7 +98,11 @@ pub fn why_not_fit(claim: &Claim, volume: &Volume, search: &Search<'_>) -> Resul
     if let Some(by) = volume.claim_ref.as_ref().filter(|_| !reserved) {
         return Err(Misfit::Claimed { by: by.clone(), namesake: by.key == claim.meta.key });
     }
-    has_modes(claim, volume)?;
+    // The binder looks at volumes of the right modes only; on a node the one
+    // reserved for the claim will do whatever its modes.
+    if search.node.is_none() {
+        has_modes(claim, volume)?;
+    }
     if volume.capacity.is_none_or(|capacity| capacity < request(claim)) {
         return Err(too_small(claim, volume));
     }
@@ -124,6 +128,7 @@ pub fn why_not_fit(claim: &Claim, volume: &Volume, search: &Search<'_>) -> Resul
     if !on_node {
         return Err(Misfit::NodeAffinity);
     }
+    has_modes(claim, volume)?;
     Ok(Fit::Free)
 }
 

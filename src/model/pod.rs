@@ -25,6 +25,8 @@ pub struct Pod {
     pub reason: Option<Box<str>>,
     /// `metadata.deletionGracePeriodSeconds`.
     pub grace_seconds: Option<i64>,
+    /// `metadata.generation`.
+    pub generation: Option<i64>,
     /// What it asks of a node.
     pub needs: Box<PodNeeds>,
     /// `status.nominatedNodeName`, empty if unset.
@@ -133,6 +135,7 @@ impl Row for Pod {
             phase: status["phase"].as_str().unwrap_or_default().into(),
             reason: status["reason"].as_str().map(Box::from),
             grace_seconds: object["metadata"]["deletionGracePeriodSeconds"].as_i64(),
+            generation: object["metadata"]["generation"].as_i64(),
             needs: Box::new(PodNeeds::from_spec(spec)),
             nominated_node: row::text(&status["nominatedNodeName"]),
             unscheduled: unscheduled(&status["conditions"]),

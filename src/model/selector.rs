@@ -113,7 +113,8 @@ impl Term {
             && self.fields.iter().all(|requirement| requirement.holds(&named))
     }
 
-    fn is_empty(&self) -> bool {
+    /// Whether it asks for nothing, and so selects nothing.
+    pub fn is_empty(&self) -> bool {
         self.expressions.is_empty() && self.fields.is_empty()
     }
 

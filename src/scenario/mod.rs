@@ -50,6 +50,7 @@ pub const BUILT_IN: &[BuiltIn] = built_in![
     "block-disk",
     "file-on-local-volume",
     "file-on-block-disk",
+    "local-volumes",
 ];
 
 /// Reads a built-in scenario; without a name, the default one.

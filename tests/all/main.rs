@@ -18,6 +18,7 @@ mod node_life;
 mod pods;
 mod pty;
 mod scenario_play;
+mod scheduling;
 mod serve;
 mod served;
 mod stand_in;

@@ -122,7 +122,7 @@ pub async fn send_events(
             Send::Nothing => continue,
             Send::Create => create(component, &note, now, &mut names, &*server).await,
             Send::Count { event, count } => {
-                let counted = patch_count(&note, &event, count, now);
+                let counted = patch_count(component, &note, &event, count, now);
                 match server.perform(&counted).await {
                     Ok(_) => Some(event),
                     // It has been cleaned away meanwhile.
@@ -201,6 +201,24 @@ fn event(component: &str, note: &Note, key: &Key, now: Timestamp) -> Value {
     if let Some(namespace) = regarding.key.namespace() {
         involved["namespace"] = namespace.into();
     }
+    if is_newer(component) {
+        return json!({
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": &*key.name, "namespace": &*key.namespace},
+            "involvedObject": involved,
+            "action": action(note.reason),
+            "reason": note.reason,
+            "message": note.message,
+            "type": note.severity.name(),
+            "eventTime": micros(now),
+            "source": {},
+            "firstTimestamp": null,
+            "lastTimestamp": null,
+            "reportingComponent": component,
+            "reportingInstance": format!("{component}-pvdeck"),
+        });
+    }
     let time = seconds(now);
     let mut source = json!({"component": component});
     if !note.host.is_empty() {
@@ -224,12 +242,12 @@ fn event(component: &str, note: &Note, key: &Key, now: Timestamp) -> Value {
     })
 }
 
-fn patch_count(note: &Note, event: &Key, count: u32, now: Timestamp) -> Write {
-    let patch = json!({
-        "count": count,
-        "lastTimestamp": seconds(now),
-        "message": note.message,
-    });
+fn patch_count(component: &str, note: &Note, event: &Key, count: u32, now: Timestamp) -> Write {
+    let patch = if is_newer(component) {
+        json!({"series": {"count": count, "lastObservedTime": micros(now)}})
+    } else {
+        json!({"count": count, "lastTimestamp": seconds(now), "message": note.message})
+    };
     Write {
         object: ObjectRef::new(kind::EVENT, event.clone()),
         subresource: None,
@@ -238,6 +256,22 @@ fn patch_count(note: &Note, event: &Key, count: u32, now: Timestamp) -> Write {
         on_behalf_of: note.regarding.clone(),
         reason: Reason::new("event", note.reason),
     }
+}
+
+/// Whether a component writes Events of the newer kind, those of
+/// `events.k8s.io`: of those hosted here, the scheduler alone.
+fn is_newer(component: &str) -> bool {
+    component == "default-scheduler"
+}
+
+/// What a component was doing: the newer Events say so.
+fn action(reason: &str) -> &'static str {
+    if reason == "Scheduled" { "Binding" } else { "Scheduling" }
+}
+
+/// A time as the newer Events have it.
+fn micros(now: Timestamp) -> String {
+    now.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }
 
 /// A time as the API writes it, in whole seconds.
@@ -263,11 +297,15 @@ mod tests {
     }
 
     fn send(notes: Vec<Note>, server: &Arc<TestServer>) {
+        send_as("a-controller", notes, server);
+    }
+
+    fn send_as(component: &'static str, notes: Vec<Note>, server: &Arc<TestServer>) {
         let (recorder, queue) = Recorder::new();
         notes.into_iter().for_each(|note| recorder.tell(note));
         drop(recorder);
         let clock = Arc::new(HastyClock::new());
-        block_on(send_events("a-controller", queue, server.clone(), clock));
+        block_on(send_events(component, queue, server.clone(), clock));
     }
 
     #[test]
@@ -286,6 +324,19 @@ mod tests {
         let involved = json!({"kind": "PersistentVolumeClaim", "apiVersion": "v1",
             "name": "data", "uid": "u", "resourceVersion": "7", "namespace": "shop"});
         assert_eq!(event["involvedObject"], involved);
+    }
+
+    #[test]
+    fn the_scheduler_s_events_are_of_the_newer_kind_and_repeats_a_series() {
+        let server = Arc::new(TestServer::default());
+        let pod = Note { reason: "FailedScheduling", ..note(kind::POD, Key::new("shop", "web")) };
+        send_as("default-scheduler", vec![pod.clone(), pod], &server);
+        let events: Vec<Value> = server.lock().objects.values().cloned().collect();
+        let [event] = &events[..] else { panic!("one event: {events:?}") };
+        assert_eq!(event["reportingComponent"], "default-scheduler");
+        assert_eq!((&event["action"], &event["source"]), (&json!("Scheduling"), &json!({})));
+        assert_eq!(event["eventTime"], "2027-01-15T08:00:00.000000Z");
+        assert_eq!(event["series"]["count"], 2);
     }
 
     #[test]

@@ -90,7 +90,7 @@ pub fn bind(volume: &Volume, claim: &Claim, because: Because) -> Verdict {
 
 /// W1: the reference to the claim, unless it is there. A volume reserved by
 /// name stays the user's own choice though the uid is filled in.
-fn refer(volume: &Volume, claim: &Claim) -> Option<Value> {
+pub fn refer(volume: &Volume, claim: &Claim) -> Option<Value> {
     let held = volume.claim_ref.as_ref();
     if held.is_some_and(|held| held.key == claim.meta.key && held.uid == claim.meta.uid) {
         return None;

@@ -20,7 +20,9 @@
 //! finalizers are not added to a volume that is being deleted; the size of a
 //! named volume is compared without overflow.
 
+pub mod annotations;
 pub mod because;
+pub mod bind;
 pub mod cache;
 pub mod claim;
 pub mod controller;
@@ -30,8 +32,6 @@ pub mod latency;
 pub mod verdict;
 pub mod volume;
 
-pub mod annotations;
-mod bind;
 mod migration;
 mod operations;
 mod provisioning;

@@ -1,10 +1,44 @@
-//! The scheduler: chooses the node that a pod runs on.
+//! The scheduler: chooses the node that a pod runs on, and with it the volumes
+//! of claims that wait for their first pod.
 //!
 //! ```text
-//! mirror -> why_not_place(pod, node) -> first node without an answer -> POST binding
+//! mirror ─> cache ─> queue ─ pop ─> decide (pure) ─┬─> refused: condition, event
+//!             ^         ^                          └─> assume ─> flight
+//!             │         └── a change that can help ──────────────┤
+//!             └──────────── answers to our own writes <──────────┘
+//! flight: nominate -> reserve volumes, select nodes -> wait until bound -> binding
 //! ```
+//!
+//! Upstream: `pkg/scheduler`, above all its plugin VolumeBinding. One pod is
+//! decided at a time; flights go on beside each other, and what they have
+//! promised is in the cache, so that no volume is given away twice. Nothing is
+//! written before a pod's flight, and nothing is kept that the cluster does not
+//! hold: after a restart a volume reserved shows by its `claimRef`, a claim by
+//! its selected node, a pod by its nominated node.
+//!
+//! Absent on purpose: preemption (its text is told, nothing is evicted),
+//! dynamic resource claims, extenders, image locality, several profiles.
+
+pub mod cache;
+pub mod change;
+pub mod claims;
+pub mod decide;
+pub mod explain;
+pub mod explain_claim;
+pub mod filters;
+pub mod find;
+pub mod queue;
+pub mod reason;
+pub mod refusal;
+pub mod score;
+pub mod stock;
 
 mod controller;
-mod place;
+mod flight;
+mod take_in;
+mod writes;
 
-pub use controller::{Parts, Scheduler};
+#[cfg(test)]
+mod tests;
+
+pub use controller::{Parts, run};

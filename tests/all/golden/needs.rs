@@ -74,14 +74,19 @@ pub fn missing(recording: &Recording) -> Vec<String> {
         if !BUILT.contains(&component) {
             need(component.to_owned());
         }
-        if recorded.event.reason == "FailedScheduling" {
-            need("the scheduler's reasons".to_owned());
-        }
-        if recorded.event.reason == "Scheduled" && delays_binding(recording) {
-            need("delayed binding".to_owned());
+        // The scheduler's part holds; the drivers' beside it is yet to.
+        let delayed = recorded.event.reason == "Scheduled" && delays_binding(recording);
+        if drives(recording) && (delayed || recorded.event.reason == "FailedScheduling") {
+            need("drivers beside the scheduler".to_owned());
         }
     }
     missing
+}
+
+/// Whether a CSI driver has a part in it.
+fn drives(recording: &Recording) -> bool {
+    let mut events = recording.trace.events.iter();
+    events.any(|recorded| recorded.event.component == "hostpath.csi.k8s.io_<host>_<uid>")
 }
 
 fn delays_binding(recording: &Recording) -> bool {

@@ -1,0 +1,158 @@
+//! Why a pod is where it is, or nowhere: the decision's own answers, node by
+//! node, for people.
+//!
+//! Works from the mirror alone, so also on a cluster whose scheduler runs
+//! elsewhere. Looks at every node, and at the volumes of the pod's classes.
+
+use std::sync::Arc;
+
+use crate::controllers::scheduler::cache::Cache;
+use crate::controllers::scheduler::claims::{Stop, key_of};
+use crate::controllers::scheduler::decide::{OnNode, on_every_node};
+use crate::controllers::scheduler::find::Plan;
+use crate::controllers::scheduler::reason::Plugin;
+use crate::mirror::Tables;
+use crate::model::object::Key;
+use crate::model::pod::Pod;
+
+/// What can be said about where a pod may go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explanation {
+    /// Why no node is looked at, in Kubernetes' words.
+    pub whole: Option<String>,
+    /// A row for each node, by name; empty if none is looked at.
+    pub nodes: Vec<NodeRow>,
+}
+
+/// The verdict on one node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeRow {
+    pub node: Arc<str>,
+    pub answer: Answer,
+}
+
+/// What a node says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// It takes the pod, with these volumes; the highest score is chosen.
+    Takes { score: i64, plan: Plan },
+    /// Which filter said no, in Kubernetes' words and in ours.
+    Refuses { by: Plugin, words: Vec<String>, details: Vec<String> },
+}
+
+impl Explanation {
+    /// How many nodes take the pod.
+    pub fn taking(&self) -> usize {
+        self.nodes.iter().filter(|row| matches!(row.answer, Answer::Takes { .. })).count()
+    }
+
+    /// In a line: `0 of 3 nodes take it: 2 VolumeBinding, 1 NodeAffinity`.
+    pub fn short(&self) -> String {
+        if let Some(whole) = &self.whole {
+            return whole.clone();
+        }
+        let mut counts: Vec<(usize, Plugin)> = Vec::new();
+        for row in &self.nodes {
+            if let Answer::Refuses { by, .. } = row.answer {
+                match counts.iter_mut().find(|(_, plugin)| *plugin == by) {
+                    Some((count, _)) => *count += 1,
+                    None => counts.push((1, by)),
+                }
+            }
+        }
+        counts.sort_by_key(|(count, plugin)| (std::cmp::Reverse(*count), *plugin));
+        let counts: Vec<String> =
+            counts.iter().map(|(count, plugin)| format!("{count} {}", plugin.name())).collect();
+        let (taking, all) = (self.taking(), self.nodes.len());
+        let nodes = if taking == 1 { "takes" } else { "take" };
+        if counts.is_empty() {
+            return format!("{taking} of {all} nodes {nodes} it");
+        }
+        format!("{taking} of {all} nodes {nodes} it: {}", counts.join(", "))
+    }
+}
+
+/// Explains a pod that is on no node.
+pub fn explain(tables: &Tables, pod: &Pod) -> Explanation {
+    let cache = surroundings(tables, pod);
+    match on_every_node(&cache, pod) {
+        Ok(nodes) => Explanation { whole: None, nodes: nodes.into_iter().map(row).collect() },
+        Err(Stop::Refused(whole)) => {
+            Explanation { whole: Some(whole.to_string()), nodes: Vec::new() }
+        }
+        Err(Stop::Failed(error)) => Explanation { whole: Some(error), nodes: Vec::new() },
+    }
+}
+
+fn row(on: OnNode) -> NodeRow {
+    let answer = match on.answer {
+        Ok(fits) => Answer::Takes { score: fits.score, plan: fits.plan },
+        Err(refusal) => Answer::Refuses {
+            by: refusal.plugin,
+            words: refusal.reasons.iter().map(ToString::to_string).collect(),
+            details: refusal.reasons.iter().map(|reason| reason.details()).collect(),
+        },
+    };
+    NodeRow { node: on.node, answer }
+}
+
+/// What a decision about this pod looks at.
+fn surroundings(tables: &Tables, pod: &Pod) -> Cache {
+    let mut cache = Cache::default();
+    for row in tables.nodes.iter() {
+        cache.put_node(&row.meta.key.name, Some(row.clone()));
+    }
+    for row in tables.pods.iter().filter(|row| row.is_scheduled() && row.meta.key != pod.meta.key) {
+        cache.put_pod(&row.meta.key, Some(row.clone()));
+    }
+    for row in tables.classes.iter() {
+        cache.put_class(&row.meta.key.name, Some(row.clone()));
+    }
+    for row in tables.csi_nodes.iter() {
+        cache.put_csi_node(&row.meta.key.name, Some(row.clone()));
+    }
+    for row in tables.csi_drivers.iter() {
+        cache.put_csi_driver(&row.meta.key.name, Some(row.clone()));
+    }
+    for row in tables.csi_capacities.iter() {
+        cache.put_capacity(&row.meta.key, Some(row.clone()));
+    }
+    for row in tables.namespaces.iter() {
+        cache.put_namespace(&row.meta.key.name, Some(row.clone()));
+    }
+    put_claims_and_volumes(&mut cache, tables, pod);
+    cache
+}
+
+/// The pod's claims with the volumes they have or may get, and the claims and
+/// volumes of pods on nodes where a driver has a limit.
+fn put_claims_and_volumes(cache: &mut Cache, tables: &Tables, pod: &Pod) {
+    let limits = tables.csi_nodes.iter();
+    let limited = limits.flat_map(|node| &node.drivers).any(|d| d.attach_limit.is_some());
+    let mut classes: Vec<Arc<str>> = Vec::new();
+    let others = tables.pods.iter().filter(|other| limited && other.is_scheduled());
+    for (own, pod) in others.map(|other| (false, &**other)).chain([(true, pod)]) {
+        for used in &pod.claims {
+            let key = key_of(pod, used);
+            let Some(claim) = tables.claims.get(&key) else { continue };
+            cache.put_claim(&key, Some(claim.clone()));
+            let volume = tables.volumes.get(&Key::cluster(claim.volume_name.clone()));
+            if let Some(volume) = volume {
+                cache.put_volume(&volume.meta.key.name, Some(volume.clone()));
+            } else if own {
+                classes.push(claim.class.clone().unwrap_or_default());
+            }
+        }
+    }
+    for row in tables.volumes.iter().filter(|row| classes.contains(&row.class)) {
+        cache.put_volume(&row.meta.key.name, Some(row.clone()));
+    }
+    if limited {
+        for row in tables.attachments.iter() {
+            cache.put_attachment(&row.meta.key, Some(row.clone()));
+            if let Some(volume) = tables.volumes.get(&Key::cluster(row.volume.clone())) {
+                cache.put_volume(&volume.meta.key.name, Some(volume.clone()));
+            }
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Tables of decisions, in the words of the behaviour they follow.
+
+mod filters;
+pub(super) mod given;
+mod hints;
+mod properties;
+mod queue;
+mod texts;
+mod volumes;
