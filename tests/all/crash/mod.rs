@@ -5,6 +5,7 @@
 //! to do.
 
 mod binding;
+mod placing;
 mod pods;
 mod workloads;
 

@@ -219,7 +219,11 @@ fn container(status: &Value) -> Value {
 fn stateful_set(object: &Value) -> Value {
     let spec = ["replicas", "podManagementPolicy", "persistentVolumeClaimRetentionPolicy"];
     let status = ["replicas", "readyReplicas", "currentReplicas", "availableReplicas"];
-    json!({"spec": picked(&object["spec"], &spec), "status": picked(&object["status"], &status)})
+    // A count that the API leaves out is recorded as none.
+    let counts = status.map(|count| (count, object["status"][count].as_i64().unwrap_or(0)));
+    let counts: serde_json::Map<String, Value> =
+        counts.into_iter().map(|(count, value)| (count.to_owned(), value.into())).collect();
+    json!({"spec": picked(&object["spec"], &spec), "status": counts})
 }
 
 fn condition(condition: &Value) -> Value {
