@@ -79,7 +79,10 @@ struct State {
     /// Pods whose volumes are to be found out.
     dirty: BTreeSet<Key>,
     /// What may be left from before the start and is not taken over yet.
-    leftovers: Vec<Leftover>,
+    leftovers: BTreeSet<Leftover>,
+    /// Of both, those for which something has to be asked first: not looked at
+    /// again at each change meanwhile.
+    unanswered: (BTreeSet<Key>, BTreeSet<Leftover>),
     /// Nodes on which something was found left behind.
     found_on: BTreeSet<Arc<str>>,
     /// Nodes that are to be verified.
@@ -90,6 +93,7 @@ struct State {
 }
 
 /// Something that may tell of an attachment that no node's status tells of.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Leftover {
     Attachment(Key),
     /// A PersistentVolume whose plugin can tell where it is.

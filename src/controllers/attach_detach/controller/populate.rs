@@ -63,6 +63,7 @@ impl AttachDetachController {
         let _alone = self.populating.lock().await;
         let mut failed: Vec<(Ask, String)> = Vec::new();
         loop {
+            self.lock().look_at_unanswered();
             let mut asks = self.resolve();
             asks.retain(|ask| failed.iter().all(|(unanswered, _)| unanswered != ask));
             asks.sort();
@@ -113,7 +114,7 @@ impl AttachDetachController {
             });
         }
         let mut state = self.lock();
-        state.leftovers.retain(|left| !matches!(left, Leftover::Volume(name) if name == volume));
+        state.unanswered.1.remove(&Leftover::Volume(volume.clone()));
         if let Some((unique_name, volume)) = &named {
             for node in nodes {
                 self.take_over(&mut state, unique_name, volume, &node.into());
@@ -146,7 +147,7 @@ impl AttachDetachController {
         let state = self.lock();
         self.parts.mirror.read(|tables| {
             let on_node = |pod: &Key| tables.pods.get(pod).is_some_and(|row| *row.node == *node);
-            !state.leftovers.is_empty() || state.dirty.iter().any(on_node)
+            !state.unanswered.1.is_empty() || state.unanswered.0.iter().any(on_node)
         })
     }
 
@@ -189,7 +190,7 @@ impl AttachDetachController {
         match (resolution, attachment.flatten()) {
             (Some(Resolution::Read(object)), _) => {
                 asks.push(Ask::Read(object));
-                state.leftovers.push(left);
+                state.unanswered.1.insert(left);
             }
             (Some(Resolution::Attachable((unique_name, volume))), Some(attachment)) => {
                 if matches!(volume.by, AttachedBy::Csi(_)) {
@@ -198,7 +199,7 @@ impl AttachDetachController {
             }
             (Some(Resolution::Attachable((_, volume))), None) => {
                 asks.push(Ask::Whereabouts(volume.name.clone()));
-                state.leftovers.push(left);
+                state.unanswered.1.insert(left);
             }
             (Some(Resolution::NotAttachable | Resolution::Unknown(_)) | None, _) => {}
         }
@@ -238,7 +239,7 @@ impl AttachDetachController {
         }
         state.desired.settle(key, settled && !unread);
         if unread {
-            state.dirty.insert(key.clone());
+            state.unanswered.0.insert(key.clone());
         }
     }
 
@@ -286,7 +287,18 @@ impl AttachDetachController {
 impl State {
     /// Whether there is nothing to find out.
     pub(super) fn is_populated(&self) -> bool {
-        self.dirty.is_empty() && self.leftovers.is_empty()
+        let (pods, leftovers) = &self.unanswered;
+        self.dirty.is_empty()
+            && self.leftovers.is_empty()
+            && pods.is_empty()
+            && leftovers.is_empty()
+    }
+
+    /// What has been asked for may be answered by now.
+    fn look_at_unanswered(&mut self) {
+        let (mut pods, mut leftovers) = std::mem::take(&mut self.unanswered);
+        self.dirty.append(&mut pods);
+        self.leftovers.append(&mut leftovers);
     }
 
     /// A pod wants a volume attached to its node.
