@@ -113,7 +113,7 @@ fn cluster(nodes: usize, each: usize) -> Mirror {
 
 /// A pod of a node comes and goes, and the frame after it.
 fn change(console: &mut Console, node: usize, at: usize, to: usize) -> usize {
-    let phase = if to % 2 == 0 { "Pending" } else { "Running" };
+    let phase = if to.is_multiple_of(2) { "Pending" } else { "Running" };
     let object = pod(node, at, 10 + to, phase);
     put::<Pod>(&console.mirror, object);
     console.changed(reference::<Pod>(&format!("p-{node}-{at}")))

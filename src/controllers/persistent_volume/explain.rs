@@ -93,13 +93,16 @@ pub fn explain(tables: &Tables, plugins: &[PluginFacts], claim: &Arc<Claim>) -> 
     explain_seeing(tables, plugins, claim, &mut |_, _| {})
 }
 
+/// Is shown each volume, with what speaks against it.
+pub type Seer<'a> = dyn FnMut(&Arc<Volume>, &Result<Fit, Misfit>) + 'a;
+
 /// The same; each volume and what speaks against it are shown to `see`, by
 /// name, so that one pass gives both.
 pub fn explain_seeing(
     tables: &Tables,
     plugins: &[PluginFacts],
     claim: &Arc<Claim>,
-    see: &mut dyn FnMut(&Arc<Volume>, &Result<Fit, Misfit>),
+    see: &mut Seer<'_>,
 ) -> Explanation {
     let mut cache = surroundings(tables, claim);
     let (mut refusals, mut nearest) = (Refusals::default(), Vec::new());

@@ -144,7 +144,7 @@ fn container_status(spec: &ContainerSpec, field: &str, facts: Facts<'_>) -> Valu
     let ended_well = seen.ended.as_ref().is_some_and(|ended| ended.exit_code == 0);
     let (state, last) = states(spec, seen, is_init, facts);
     status["ready"] = (seen.runs() || (is_init && ended_well)).into();
-    status["started"] = (seen.runs() && !(is_init && !spec.is_sidecar)).into();
+    status["started"] = (seen.runs() && (!is_init || spec.is_sidecar)).into();
     status["state"] = state;
     status["lastState"] = last;
     status
@@ -251,7 +251,8 @@ fn phase(containers: &[Value], init: &[Value], facts: Facts<'_>) -> &'static str
     }
     let init_pending = facts.pod.init.iter().zip(init).any(|(spec, status)| {
         let done = status["state"]["terminated"]["exitCode"] == 0;
-        !done && !(spec.is_sidecar && runs(status))
+        let serves = spec.is_sidecar && runs(status);
+        !done && !serves
     });
     if init_pending {
         return "Pending";

@@ -190,7 +190,8 @@ impl Worker {
         let known = self.pod.as_ref().map(|pod| pod.version);
         match held {
             Some((uid, version)) if uid == self.uid => {
-                if known.is_none_or(|known| known < version) {
+                let is_newer = known.is_none_or(|known| known < version);
+                if is_newer {
                     self.read().await?;
                 }
             }

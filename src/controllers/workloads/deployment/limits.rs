@@ -21,7 +21,7 @@ impl Limits {
         let surge = resolve(&rolling["maxSurge"], replicas, Round::Up);
         let unavailable = resolve(&rolling["maxUnavailable"], replicas, Round::Down);
         if surge == 0 && unavailable == 0 {
-            return Self { surge: 0, unavailable: 1.min(replicas.max(1)) };
+            return Self { surge: 0, unavailable: 1.min(replicas) };
         }
         Self { surge, unavailable: unavailable.min(replicas) }
     }

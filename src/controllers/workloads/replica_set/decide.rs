@@ -74,10 +74,9 @@ pub enum Next {
 /// What the set calls for next.
 pub fn decide(view: &View) -> Next {
     let going = view.set.row.meta.deleting.is_some();
-    if !going && view.memory.failure.is_none() && view.memory.writes < BURST {
-        if let Some(act) = membership(view).or_else(|| replicas(view)) {
-            return Next::Act(Box::new(act));
-        }
+    let may_write = !going && view.memory.failure.is_none() && view.memory.writes < BURST;
+    if may_write && let Some(act) = membership(view).or_else(|| replicas(view)) {
+        return Next::Act(Box::new(act));
     }
     let status = status(view);
     if status != compared(&view.set.status) {

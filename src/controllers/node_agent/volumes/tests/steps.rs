@@ -80,7 +80,7 @@ async fn nothing_is_mounted_before_the_volume_is_reported_in_use_and_listed_as_a
     assert_eq!(row().stage, Stage::Attach);
     node.clock.advance(Duration::from_secs(60)).await;
     assert_eq!((row().attempts, row().on_node), (0, OnNode::Absent));
-    node.manager.in_use_accepted(&[name.clone()]);
+    node.manager.in_use_accepted(std::slice::from_ref(&name));
     node.clock.idle().await;
     let waits = format!("volume {name} is not yet in node's status");
     assert_eq!(row().last_error.as_deref(), Some(&*waits));
