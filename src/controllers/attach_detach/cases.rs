@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::controllers::attach_detach::actual::ActualState;
 use crate::controllers::attach_detach::because::{Because, Force};
 use crate::controllers::attach_detach::decide::{
-    Standing, Step, UNMOUNT_WAIT_MAX, Verdict, View, decide, standing,
+    NEW_WISH_WAIT, Standing, Step, UNMOUNT_WAIT_MAX, Verdict, View, decide, standing,
 };
 use crate::controllers::attach_detach::desired::DesiredState;
 use crate::controllers::attach_detach::operations::{Doing, NotNow, OperationKey, Operations};
@@ -159,6 +159,35 @@ fn a_volume_is_attached_where_a_pod_is_and_then_told_to_the_node() {
     assert_eq!(verdict.because.to_string(), "v is attached");
     world.have("a", v);
     world.check("a", Step::Rest);
+}
+
+#[test]
+fn a_new_wish_is_looked_at_a_moment_later_and_one_timer_does_for_all() {
+    let mut world = World::new(&["a", "b"]).has("b", "w").wants("a", "v", "p").wants("a", "w", "p");
+    world.desired.note_wishes("a", at(0));
+    let until = at(0) + NEW_WISH_WAIT;
+    assert_eq!(world.view("a", |view| standing(view, &text("v"))), Some(Standing::New { until }));
+    let verdict = world.decide("a");
+    assert_eq!((verdict.step, verdict.again_at), (Step::Rest, Some(until)));
+    // A pod more that wants the same is no new wish.
+    world.now = 1;
+    world.want("a", volume("v", false), "q");
+    world.desired.note_wishes("a", at(1));
+    world.check("a", attach("v"));
+    world.start("a", "v", Doing::Attach);
+    world.check("a", Step::RefuseMultiAttach { volume: text("w") });
+    // It begins anew once nobody has wanted it.
+    world.finish("a", "v", None);
+    for pod in ["p", "q"] {
+        world.desired.remove_pod(&Key::new("shop", pod));
+    }
+    world.want("a", volume("v", false), "r");
+    world.desired.note_wishes("a", at(1));
+    world.check("a", Step::Rest);
+    // What is attached already is wanted without a wait.
+    let mut world = World::new(&["a"]).has("a", "v").wants("a", "v", "p");
+    world.desired.note_wishes("a", at(0));
+    assert_eq!(world.view("a", |view| standing(view, &text("v"))), Some(Standing::Attached));
 }
 
 #[test]

@@ -154,6 +154,7 @@ impl AttachDetachController {
         let row =
             self.parts.mirror.read(|tables| tables.nodes.get(&Key::cluster(node.clone())).cloned());
         state.note_requests(node, now);
+        state.desired.note_wishes(node, now);
         let verdict = decide::decide(&View {
             desired: &state.desired,
             actual: &state.actual,

@@ -20,6 +20,13 @@ use crate::model::node::{AttachedVolume, Node, Readiness};
 /// How long a node that is not Ready may keep a volume that nobody wants there.
 pub const UNMOUNT_WAIT_MAX: Duration = Duration::from_secs(360);
 
+/// How long a new wish waits before it is looked at. Upstream's reconciler
+/// looks around every 100 ms (`TimerConfig.ReconcilerLoopPeriod` in
+/// `attach_detach_controller.go`), so that what the node itself first says of a
+/// pod, at once, comes before an attachment for it. One timer for what is new
+/// does the same without looking when there is nothing new.
+pub const NEW_WISH_WAIT: Duration = Duration::from_millis(100);
+
 /// The taint with which an admin says that a node is shut down; its value and
 /// effect do not matter.
 const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
@@ -53,6 +60,8 @@ pub enum Standing {
     /// To be detached. `verify`: only if the node itself says that it does not
     /// use it.
     Detach { force: Option<Force>, verify: bool },
+    /// Wanted only just now; looked at from this time on.
+    New { until: Timestamp },
     /// Wanted, but these nodes have it and only one may.
     Exclusive { nodes: Vec<Arc<str>> },
     /// To be attached.
@@ -132,6 +141,10 @@ fn wanted(view: &View<'_>, unique_name: &Arc<str>, wanted: &Wanted) -> Standing 
     if view.actual.get(unique_name, view.name).is_some_and(|pair| pair.confirmed) {
         return Standing::Attached;
     }
+    let due = wanted.since.map(|since| since + NEW_WISH_WAIT);
+    if let Some(until) = due.filter(|due| view.now < *due) {
+        return Standing::New { until };
+    }
     let holders = view.actual.nodes_of(unique_name).filter(|(_, pair)| pair.confirmed);
     let nodes: Vec<Arc<str>> = holders.map(|(node, _)| node.clone()).collect();
     if !wanted.volume.shared && !nodes.is_empty() {
@@ -170,8 +183,11 @@ pub fn decide(view: &View<'_>) -> Verdict {
             Standing::InUse { force_at } => force_at.into_iter().for_each(&mut again),
             // The end of an operation wakes the node; the others are no
             // outcome of what is not wanted.
-            Standing::Busy | Standing::Attached | Standing::Exclusive { .. } | Standing::Attach => {
-            }
+            Standing::Busy
+            | Standing::Attached
+            | Standing::New { .. }
+            | Standing::Exclusive { .. }
+            | Standing::Attach => {}
         }
     }
     for (unique_name, wish) in view.desired.on(view.name) {
@@ -188,7 +204,7 @@ pub fn decide(view: &View<'_>) -> Verdict {
                     Because::Exclusive { volume: wish.volume.name.clone(), nodes },
                 );
             }
-            Standing::Paused { until, .. } => again(until),
+            Standing::New { until } | Standing::Paused { until, .. } => again(until),
             // A change at the other node wakes this one.
             Standing::Exclusive { .. }
             | Standing::Busy

@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::controllers::attach_detach::volume::AttachableVolume;
 use crate::model::object::Key;
 
@@ -24,6 +26,8 @@ pub struct DesiredState {
 pub struct Wanted {
     /// As the first pod named it.
     pub volume: Arc<AttachableVolume>,
+    /// When it was first decided about.
+    pub since: Option<Timestamp>,
     /// Pods have been told that another node has it.
     pub multi_attach_told: bool,
     /// Those scheduled here that want it, by uid.
@@ -84,6 +88,7 @@ impl DesiredState {
         let wanted = self.nodes.entry(node.clone()).or_default();
         let wanted = wanted.entry(unique_name.clone()).or_insert_with(|| Wanted {
             volume: volume.clone(),
+            since: None,
             multi_attach_told: false,
             pods: BTreeMap::new(),
         });
@@ -161,6 +166,13 @@ impl DesiredState {
 
     pub fn get(&self, node: &str, unique_name: &str) -> Option<&Wanted> {
         self.nodes.get(node)?.get(unique_name)
+    }
+
+    /// Since when each volume is wanted on a node.
+    pub fn note_wishes(&mut self, node: &str, now: Timestamp) {
+        for wanted in self.nodes.get_mut(node).into_iter().flat_map(BTreeMap::values_mut) {
+            wanted.since.get_or_insert(now);
+        }
     }
 
     pub fn tell_multi_attach(&mut self, node: &str, unique_name: &str) {

@@ -24,14 +24,12 @@ const BUILT: &[&str] = &[
 
 /// Recordings that play and do not hold yet, by number, with what is left.
 const NOT_YET: &[(&str, &str)] = &[
-    ("29", "an attachment is made after the pod's first status"),
-    ("33", "an attachment is made after the pod's first status"),
+    ("33", "the event of the second pod of one name, put on another node, is missing"),
     ("35", "a driver's node that goes"),
     ("42", "a block volume of a driver"),
-    ("43", "an attachment is made after the pod's first status"),
-    ("49", "an attachment is made after the pod's first status"),
+    ("49", "a detach ends after the next pod's volume is in use"),
     ("54", "a node by hand without a CSINode"),
-    ("65", "an attachment is made after the pod's first status"),
+    ("65", "a claim goes before its node stops using the volume"),
 ];
 
 /// What can be done to the machine that the nodes share.
