@@ -22,6 +22,7 @@ pub enum Act {
     Open,
     Board,
     Files,
+    Schedule,
     CreateFile,
     Output,
     Back,
@@ -155,6 +156,7 @@ pub const ALL: &[Command] = commands! {
     Act::Delete, ["delete"], "", ["ctrl-d"], "delete", Objects, Scope::Object, "delete, after showing what depends on it";
     Act::Describe, ["describe"], "", ["d"], "describe", Objects, Scope::Object, "what is known about it, and its events";
     Act::Files, ["files"], "", ["f"], "files", Objects, MOUNTED, "the files in it, where a pod has it mounted";
+    Act::Schedule, ["schedule"], "", ["s"], "nodes", Objects, Scope::Kinds(&[kind::POD]), "which nodes take the pod, and which filter of the scheduler says no";
     Act::Yaml, ["yaml"], "", ["y"], "yaml", Objects, Scope::Object, "the object as YAML";
     Act::UsedBy, ["used"], "", ["u"], "", Objects, Scope::Object, "who uses it";
     Act::Relations, ["relations"], "", ["x"], "", Objects, Scope::Object, "what it stands on and what stands on it";

@@ -15,7 +15,7 @@ pub const HEIGHT_MIN: u16 = 15;
 pub fn head_lines(table: TableId) -> u16 {
     match table {
         TableId::Board => 1,
-        TableId::Files => 2,
+        TableId::Files | TableId::Verdict => 2,
         _ => 0,
     }
 }
@@ -26,7 +26,7 @@ pub fn head_lines(table: TableId) -> u16 {
 fn strip_lines(table: TableId, height: u16) -> u16 {
     match table {
         TableId::Board => (height / 3 + 1).clamp(3, 24),
-        TableId::Plugins => 5,
+        TableId::Plugins | TableId::Verdict => 5,
         _ => 3,
     }
 }

@@ -36,6 +36,7 @@ pub mod terminal;
 pub mod text;
 pub mod theme;
 pub mod update;
+pub mod verdict;
 pub mod views;
 pub mod why;
 pub mod widgets;

@@ -55,6 +55,7 @@ fn head(buffer: &mut Buffer, area: Rect, state: &State, data: &Data, table: Tabl
     let mut page = Page::new(&data.look, usize::from(area.width));
     match (table, &state.top().about) {
         (TableId::Board, Some(node)) => views::board::head(&mut page, node, data),
+        (TableId::Verdict, Some(pod)) => views::verdict::head(&mut page, pod, data),
         (TableId::Files, Some(pod)) => views::files::head(&mut page, pod, state.top(), data),
         _ => {}
     }

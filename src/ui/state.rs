@@ -110,6 +110,8 @@ pub enum TableId {
     Tree,
     /// The kinds of volumes.
     Plugins,
+    /// Where one pod may go, node by node.
+    Verdict,
     /// The files in a mounted volume of a pod.
     Files,
     Events,
@@ -137,6 +139,7 @@ impl TableId {
             Self::Workloads => "workloads",
             Self::Tree => "tree",
             Self::Plugins => "kinds of volumes",
+            Self::Verdict => "nodes",
             Self::Files => "files",
             Self::Events => "events",
             Self::Timeline => "timeline",

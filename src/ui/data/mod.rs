@@ -42,10 +42,12 @@ use crate::ui::lists::plain::PlainList;
 use crate::ui::lists::problems::Problems;
 use crate::ui::lists::timeline::Timeline;
 use crate::ui::lists::tree::Tree;
+use crate::ui::lists::verdict::VerdictList;
 use crate::ui::lists::workloads::Workloads;
 use crate::ui::lists::{Context, Listed, files, others, plugins};
 use crate::ui::reason::Reasons;
 use crate::ui::state::{State, TableId, View};
+use crate::ui::verdict::Verdicts;
 use crate::ui::why::Whys;
 
 /// What the screen is drawn from.
@@ -71,6 +73,8 @@ pub struct Data {
     pub reasons: Reasons,
     /// The long answer for the claim whose why page is open.
     pub whys: Whys,
+    /// Where the pod may go whose page is open.
+    pub verdicts: Verdicts,
     /// What is on the nodes that are looked at.
     pub boards: Boards,
     lists: Lists,
@@ -96,6 +100,7 @@ struct Lists {
     tree: Tree,
     plugins: PlainList,
     files: PlainList,
+    verdict: VerdictList,
     events: Order<Event>,
     timeline: Timeline,
     controllers: PlainList,
@@ -135,6 +140,7 @@ impl Data {
             keymap: Keymap::default(),
             reasons: Reasons::default(),
             whys: Whys::default(),
+            verdicts: Verdicts::default(),
             boards: Boards::default(),
             lists: Lists::default(),
             changed: Changes::default(),
@@ -271,6 +277,16 @@ impl Data {
                     }
                 }
                 TableId::Plugins => lists.plugins = plugins::list(&filter),
+                TableId::Verdict => {
+                    let about = state.top().about.as_ref();
+                    let pod = about.and_then(|about| tables.pods.by_uid(&about.uid));
+                    if let Some(pod) = pod {
+                        let epoch = self.reasons.epoch();
+                        self.verdicts.bring_up_to_date(pod, tables, epoch, state.now_ms);
+                    }
+                    let verdict = about.and_then(|about| self.verdicts.get(&about.uid));
+                    lists.verdict.follow(verdict, &filter);
+                }
                 TableId::Files => {
                     if let Some(at) = &state.top().files {
                         lists.files = files::list(at, &filter);
@@ -344,6 +360,7 @@ impl Data {
             TableId::Tree => &self.lists.tree,
             TableId::Plugins => &self.lists.plugins,
             TableId::Files => &self.lists.files,
+            TableId::Verdict => &self.lists.verdict,
             TableId::Events => &self.lists.events,
             TableId::Timeline => &self.lists.timeline,
             TableId::Controllers => &self.lists.controllers,
@@ -392,6 +409,7 @@ impl Data {
             TableId::Deployments => kind::DEPLOYMENT,
             TableId::Tree => kind::POD,
             TableId::Plugins | TableId::Files => return None,
+            TableId::Verdict => kind::NODE,
             TableId::Events => kind::EVENT,
             TableId::Namespaces => kind::NAMESPACE,
             TableId::Timeline | TableId::Controllers | TableId::Contexts => return None,

@@ -28,6 +28,7 @@ pub mod plugins;
 pub mod pods;
 pub mod stateful_sets;
 pub mod tree;
+pub mod verdict;
 pub mod volumes;
 pub mod workloads;
 
@@ -137,6 +138,11 @@ pub trait Listed {
     fn target(&self, context: Context<'_>, id: &str) -> Option<Target>;
     /// When the earliest of the shown ages changes its text, in seconds.
     fn created(&self, context: Context<'_>, at: usize) -> Option<Seconds>;
+
+    /// What is said of a row below the table, where that is more than its cells.
+    fn told(&self, _id: &str) -> Option<String> {
+        None
+    }
 
     fn is_empty(&self) -> bool {
         self.len() == 0

@@ -78,6 +78,11 @@ fn act(state: &mut State, data: &Data, act: Act, argument: &str) -> Vec<Effect> 
         Act::Open => return open(state, data),
         Act::Board => return open_board(state, data, argument),
         Act::Files => return files::open(state, data),
+        Act::Schedule => {
+            let Some(pod) = data.target(state) else { return Vec::new() };
+            state.open_about(TableId::Verdict, pod);
+            return vec![Effect::Relens(TableId::Verdict)];
+        }
         Act::CreateFile if argument.is_empty() => prompts::open_with(state, "file "),
         Act::CreateFile => return files::create(state, argument),
         Act::Output => open_output(state),

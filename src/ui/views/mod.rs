@@ -12,6 +12,7 @@ pub mod page;
 pub mod related;
 pub mod step;
 pub mod strip;
+pub mod verdict;
 pub mod why;
 
 use ratatui::text::Line;

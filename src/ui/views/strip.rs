@@ -51,7 +51,7 @@ pub fn of_row(
         }
         TableId::Contexts => "Enter opens this cluster".into(),
         TableId::Namespaces => "Enter narrows all lists to this namespace; 0 shows all".into(),
-        _ => joined(&cells),
+        _ => listed.id_at(at).and_then(|id| listed.told(&id)).unwrap_or_else(|| joined(&cells)),
     }
 }
 

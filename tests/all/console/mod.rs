@@ -7,5 +7,6 @@ mod keys;
 mod sample;
 mod screens;
 mod terminal;
+mod verdict;
 mod wire;
 mod workloads;
