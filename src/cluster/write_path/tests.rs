@@ -230,6 +230,17 @@ async fn leases_and_events_are_never_held() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_renewed_lease_leaves_no_entry_in_the_journal() {
+    let world = world(Access::writable());
+    for kind in [kind::LEASE, kind::NODE] {
+        perform(&world.client(), &patch(kind, "node-1", json!({}), 1)).await.expect("passes");
+    }
+    let kinds: Vec<_> =
+        world.path.journal().read(0, |e| e.map(|e| e.write.object.kind.kind).collect());
+    assert_eq!(kinds, ["Node"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_of_an_ended_term_is_refused_even_with_a_permit() {
     let world = world(Access::writable());
     world.path.gate().shut();
