@@ -126,12 +126,19 @@ fn golden_recordings_hold() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Recordings whose states themselves depend on who writes first: two
+/// companions of a driver each take their finalizer from one volume.
+const RACES: &[&str] = &["29-csi-dynamic-immediate"];
+
 /// Plays what can be played in another way than the original worked, and
 /// compares everything but the order.
 fn whatever_comes_first(parallel: usize, gate: Gate) {
     let recordings = load::all(&load::folder()).unwrap_or_else(|bad| panic!("{bad}"));
     let mut wrong = Vec::new();
-    for recording in recordings.iter().filter(|recording| needs::missing(recording).is_empty()) {
+    let played = |recording: &&load::Recording| {
+        needs::missing(recording).is_empty() && !RACES.contains(&&*recording.name)
+    };
+    for recording in recordings.iter().filter(played) {
         let play = async |world| play::play(recording, &world, gate).await;
         let found = match World::run_recorded(parallel, play) {
             Err(what) => vec![Difference(what)],
