@@ -71,10 +71,15 @@ pub trait Reconciler: Send + Sync {
     fn take_in(&self, changed: HashSet<ObjectRef>) -> Vec<ObjectRef>;
 
     /// Everything there is to look at, for a resync.
-    fn everything(&self) -> Vec<ObjectRef>;
+    fn everything(&self) -> Vec<ObjectRef> {
+        Vec::new()
+    }
 
-    /// What it works on.
-    fn holds(&self) -> &HoldTable;
+    /// What it works on; a table of its own, to share, where a pass also holds
+    /// objects other than the one it looks at.
+    fn holds(&self) -> HoldTable {
+        HoldTable::default()
+    }
 
     /// Looks at one object and does what is called for.
     fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass>;
@@ -130,6 +135,7 @@ pub async fn run(
 type Finished = (ObjectRef, Pass, Hold);
 
 struct WorkLoop {
+    holds: HoldTable,
     reconciler: Arc<dyn Reconciler>,
     clock: Arc<dyn Clock>,
     health: Health,
@@ -159,6 +165,7 @@ impl WorkLoop {
         parallel: usize,
     ) -> Self {
         Self {
+            holds: reconciler.holds(),
             reconciler,
             clock,
             health,
@@ -190,14 +197,14 @@ impl WorkLoop {
 
     /// Starts as many passes as there is room for.
     fn start(&mut self) {
-        for freed in self.reconciler.holds().take_freed() {
+        for freed in self.holds.take_freed() {
             let parked = self.parked.remove(&freed);
             self.enqueue(parked.into_iter().flatten());
         }
         while self.passes.len() < self.parallel
             && let Some(object) = self.next()
         {
-            let Some(hold) = self.reconciler.holds().try_hold(&object, &object) else {
+            let Some(hold) = self.holds.try_hold(&object, &object) else {
                 self.park(object.clone(), object);
                 continue;
             };
@@ -244,7 +251,7 @@ impl WorkLoop {
             Outcome::Outdated => self.pause(object.clone()),
             Outcome::Blocked(by) => {
                 // It may have been let go in the meantime.
-                if self.reconciler.holds().read(|holds| holds.holder(&by).is_none()) {
+                if self.holds.read(|holds| holds.holder(&by).is_none()) {
                     self.enqueue([object.clone()]);
                 } else {
                     self.park(object.clone(), by);
@@ -353,8 +360,8 @@ mod tests {
             self.objects.clone()
         }
 
-        fn holds(&self) -> &HoldTable {
-            &self.holds
+        fn holds(&self) -> HoldTable {
+            self.holds.clone()
         }
 
         fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {

@@ -3,17 +3,16 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
 use http::{Request, Response};
 use jiff::Timestamp;
 use kube::client::Body;
 use serde::Deserialize;
 use tokio::sync::watch;
-use tower::{BoxError, Layer, Service};
+use tower::BoxError;
 
+use crate::cluster::write_path::around::{Answer, Around, Below};
 use crate::cluster::write_path::perform::Asked;
 use crate::cluster::write_path::read_only::is_dry_run;
 use crate::model::clock::Clock;
@@ -180,58 +179,20 @@ impl Drop for Intent {
     }
 }
 
-/// Writes every write of ours into the journal, renewals of Leases apart.
-#[derive(Debug, Clone)]
-pub struct JournalLayer {
-    journal: Journal,
-}
-
-impl JournalLayer {
-    pub fn new(journal: Journal) -> Self {
-        Self { journal }
-    }
-}
-
-impl<S> Layer<S> for JournalLayer {
-    type Service = Journaled<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        Journaled { inner, journal: self.journal.clone() }
-    }
-}
-
-/// See [`JournalLayer`].
-#[derive(Debug, Clone)]
-pub struct Journaled<S> {
-    inner: S,
-    journal: Journal,
-}
-
-impl<S> Service<Request<Body>> for Journaled<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = BoxError>,
-    S::Future: Send + 'static,
-{
-    type Response = Response<Body>;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Response<Body>, BoxError>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+/// Every write of ours is entered, renewals of Leases apart.
+impl Around for Journal {
+    fn handle<S: Below>(&self, mut below: S, request: Request<Body>) -> Answer {
         let asked = request.extensions().get::<Asked>().cloned();
         let actor = request.extensions().get::<Actor>().cloned();
         let (Some(Asked(write)), Some(actor)) = (asked, actor) else {
-            return Box::pin(self.inner.call(request));
+            return Box::pin(below.call(request));
         };
         if is_dry_run(request.uri()) || is_heartbeat(&write) {
-            return Box::pin(self.inner.call(request));
+            return Box::pin(below.call(request));
         }
-        let number = self.journal.intend(actor, write);
-        let intent = Intent { journal: self.journal.clone(), number: Some(number) };
-        let answer = self.inner.call(request);
+        let number = self.intend(actor, write);
+        let intent = Intent { journal: self.clone(), number: Some(number) };
+        let answer = below.call(request);
         Box::pin(async move {
             let answered = match answer.await {
                 Ok(response) => {
@@ -263,20 +224,20 @@ fn is_heartbeat(write: &Write) -> bool {
 /// As much of an answer as the journal needs.
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
-struct Answer<'a> {
-    metadata: AnswerMeta<'a>,
+struct Answered<'a> {
+    metadata: AnsweredMeta<'a>,
     message: std::borrow::Cow<'a, str>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
-struct AnswerMeta<'a> {
+struct AnsweredMeta<'a> {
     uid: std::borrow::Cow<'a, str>,
     resource_version: std::borrow::Cow<'a, str>,
 }
 
 fn outcome(code: u16, body: &Bytes) -> Outcome {
-    let answer: Answer<'_> = serde_json::from_slice(body).unwrap_or_default();
+    let answer: Answered<'_> = serde_json::from_slice(body).unwrap_or_default();
     match code {
         200..300 => Outcome::Done {
             uid: answer.metadata.uid.into(),

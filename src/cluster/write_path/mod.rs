@@ -13,6 +13,7 @@
 //! journal and read-only switch.
 
 pub mod actor;
+pub mod around;
 pub mod breakpoint;
 pub mod journal;
 pub mod perform;
@@ -26,10 +27,11 @@ use tower::{ServiceBuilder, ServiceExt};
 
 use crate::cluster::Base;
 use crate::cluster::write_path::actor::{ActorLayer, Term};
-use crate::cluster::write_path::journal::{Journal, JournalLayer};
+use crate::cluster::write_path::around::AroundLayer;
+use crate::cluster::write_path::journal::Journal;
 use crate::cluster::write_path::read_only::{Access, ReadOnlyLayer};
-use crate::cluster::write_path::retry::RetryLayer;
-use crate::cluster::write_path::step_gate::{StepGate, StepGateLayer};
+use crate::cluster::write_path::retry::Retry;
+use crate::cluster::write_path::step_gate::StepGate;
 use crate::model::clock::Clock;
 use crate::model::write::Actor;
 
@@ -76,10 +78,10 @@ impl WritePath {
             // Before the gate: what may not be written is not held either.
             .layer(ReadOnlyLayer::new(self.access.clone()))
             // Before the journal: an intent is one that was let pass.
-            .layer(StepGateLayer::new(self.gate.clone()))
+            .layer(AroundLayer(self.gate.clone()))
             // Above retry: one intent, one outcome, however many tries.
-            .layer(JournalLayer::new(self.journal.clone()))
-            .layer(RetryLayer::new(self.clock.clone()))
+            .layer(AroundLayer(self.journal.clone()))
+            .layer(AroundLayer(Retry { clock: self.clock.clone() }))
             .service(self.base.lock().unwrap_or_else(PoisonError::into_inner).clone())
             .boxed_clone();
         kube::Client::new(service, self.default_namespace.to_string())

@@ -5,14 +5,13 @@
 //! by itself below; then little is left to do here.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use http::{Request, Response, StatusCode, header};
 use kube::client::Body;
-use tower::{BoxError, Layer, Service, ServiceExt};
+use tower::ServiceExt;
 
+use crate::cluster::write_path::around::{Answer, Around, Below};
 use crate::cluster::write_path::perform::Asked;
 use crate::model::clock::{Clock, TimerUse};
 
@@ -22,61 +21,25 @@ const PAUSE_SECONDS_MAX: u64 = 30;
 
 /// See the module.
 #[derive(Debug, Clone)]
-pub struct RetryLayer {
-    clock: Arc<dyn Clock>,
+pub struct Retry {
+    pub clock: Arc<dyn Clock>,
 }
 
-impl RetryLayer {
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock }
-    }
-}
-
-impl<S> Layer<S> for RetryLayer {
-    type Service = Retry<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        Retry { inner, clock: self.clock.clone() }
-    }
-}
-
-/// See [`RetryLayer`].
-#[derive(Debug, Clone)]
-pub struct Retry<S> {
-    inner: S,
-    clock: Arc<dyn Clock>,
-}
-
-impl<S> Service<Request<Body>> for Retry<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = BoxError> + Clone + Send + 'static,
-    S::Future: Send,
-{
-    type Response = Response<Body>;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Response<Body>, BoxError>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        // The service that was polled ready takes the call; its clone stays.
-        let clone = self.inner.clone();
-        let mut ready = std::mem::replace(&mut self.inner, clone);
+impl Around for Retry {
+    fn handle<S: Below>(&self, mut below: S, request: Request<Body>) -> Answer {
         if request.extensions().get::<Asked>().is_none() {
-            return Box::pin(ready.call(request));
+            return Box::pin(below.call(request));
         }
-        let (clock, service) = (self.clock.clone(), self.inner.clone());
+        let clock = self.clock.clone();
         Box::pin(async move {
             let (parts, body) = request.into_parts();
             let body = body.collect_bytes().await?;
             let again = || Request::from_parts(parts.clone(), Body::from(body.to_vec()));
-            let mut response = ready.call(again()).await?;
+            let mut response = below.call(again()).await?;
             for _ in 1..TRIES_MAX {
                 let Some(pause) = pause_before_retry(&response) else { break };
                 clock.sleep(pause, TimerUse::Work).await;
-                response = service.clone().oneshot(again()).await?;
+                response = below.clone().oneshot(again()).await?;
             }
             Ok(response)
         })

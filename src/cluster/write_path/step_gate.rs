@@ -20,15 +20,14 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 
-use futures::future::BoxFuture;
-use http::{Request, Response};
+use http::Request;
 use kube::client::Body;
 use tokio::sync::{oneshot, watch};
-use tower::{BoxError, Layer, Service, ServiceExt};
+use tower::ServiceExt;
 
 use crate::cluster::write_path::actor::Term;
+use crate::cluster::write_path::around::{Answer, Around, Below};
 use crate::cluster::write_path::breakpoint::Breakpoint;
 use crate::cluster::write_path::journal::Journal;
 use crate::cluster::write_path::perform::Asked;
@@ -304,59 +303,18 @@ impl Drop for Place<'_> {
     }
 }
 
-/// See the module.
-#[derive(Debug, Clone)]
-pub struct StepGateLayer {
-    gate: StepGate,
-}
-
-impl StepGateLayer {
-    pub fn new(gate: StepGate) -> Self {
-        Self { gate }
-    }
-}
-
-impl<S> Layer<S> for StepGateLayer {
-    type Service = Gated<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        Gated { inner, gate: self.gate.clone() }
-    }
-}
-
-/// See [`StepGateLayer`].
-#[derive(Debug, Clone)]
-pub struct Gated<S> {
-    inner: S,
-    gate: StepGate,
-}
-
-impl<S> Service<Request<Body>> for Gated<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = BoxError> + Clone + Send + 'static,
-    S::Future: Send,
-{
-    type Response = Response<Body>;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Response<Body>, BoxError>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+impl Around for StepGate {
+    fn handle<S: Below>(&self, below: S, request: Request<Body>) -> Answer {
         let asked = request.extensions().get::<Asked>().cloned();
         let actor = request.extensions().get::<Actor>().cloned();
         let term = request.extensions().get::<Term>().cloned();
-        let clone = self.inner.clone();
-        let ready = std::mem::replace(&mut self.inner, clone);
         let (Some(Asked(write)), Some(actor)) = (asked, actor) else {
-            return Box::pin(ready.oneshot(request));
+            return Box::pin(below.oneshot(request));
         };
         if is_dry_run(request.uri()) {
-            return Box::pin(ready.oneshot(request));
+            return Box::pin(below.oneshot(request));
         }
-        let gate = self.gate.clone();
+        let gate = self.clone();
         Box::pin(async move {
             let ended = || term.as_ref().is_some_and(Term::has_ended);
             if is_held(&write)
@@ -372,7 +330,7 @@ where
             if ended() {
                 return Err(GateRefusal::TermEnded.into());
             }
-            ready.oneshot(request).await
+            below.oneshot(request).await
         })
     }
 }

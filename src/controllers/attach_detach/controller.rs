@@ -26,7 +26,6 @@ use crate::controllers::attach_detach::volume::{AttachableVolume, is_shared};
 use crate::controllers::attach_detach::writes;
 use crate::controllers::events::{Note, Recorder};
 use crate::controllers::health::Health;
-use crate::controllers::holds::HoldTable;
 use crate::controllers::server::Server;
 use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
 use crate::mirror::{Mirror, Tables};
@@ -59,7 +58,6 @@ pub struct Parts {
 pub struct AttachDetachController {
     parts: Parts,
     state: Mutex<State>,
-    holds: HoldTable,
     /// Held while it is found out what pods want: no node is decided about
     /// before all that is known is taken in.
     populating: tokio::sync::Mutex<()>,
@@ -134,12 +132,7 @@ enum Next {
 
 impl AttachDetachController {
     pub fn new(parts: Parts) -> Self {
-        Self {
-            parts,
-            state: Mutex::default(),
-            holds: HoldTable::default(),
-            populating: tokio::sync::Mutex::default(),
-        }
+        Self { parts, state: Mutex::default(), populating: tokio::sync::Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -414,10 +407,6 @@ impl Reconciler for AttachDetachController {
 
     fn everything(&self) -> Vec<ObjectRef> {
         self.begin_sweep()
-    }
-
-    fn holds(&self) -> &HoldTable {
-        &self.holds
     }
 
     fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {

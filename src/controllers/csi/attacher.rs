@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 use crate::controllers::csi::retries::Retries;
 use crate::controllers::csi::shell::{Secrets, finalizers, is_deleting};
 use crate::controllers::csi::{Parts, attach};
-use crate::controllers::holds::HoldTable;
 use crate::controllers::work_loop::{Pass, Reconciler};
 use crate::model::kind;
 use crate::model::object::{Key, ObjectRef};
@@ -27,15 +26,14 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 pub struct Attacher {
     parts: Parts,
     finalizer: String,
-    holds: HoldTable,
     retries: Retries,
 }
 
 impl Attacher {
     pub fn new(parts: Parts) -> Self {
         let finalizer = attach::finalizer(&parts.driver);
-        let (holds, retries) = (HoldTable::default(), Retries::default());
-        Self { parts, finalizer, holds, retries }
+        let retries = Retries::default();
+        Self { parts, finalizer, retries }
     }
 
     async fn pass(self: Arc<Self>, object: ObjectRef) -> Pass {
@@ -269,10 +267,6 @@ impl Reconciler for Attacher {
             attachments.chain(volumes).collect::<Vec<_>>()
         });
         objects.into_iter().filter(|object| self.is_ours(object)).collect()
-    }
-
-    fn holds(&self) -> &HoldTable {
-        &self.holds
     }
 
     fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {

@@ -23,7 +23,6 @@ use crate::controllers::csi::retries::Retries;
 use crate::controllers::csi::shell::{finalizers, patch};
 use crate::controllers::csi::topology::{self, Where};
 use crate::controllers::events::Note;
-use crate::controllers::holds::HoldTable;
 use crate::controllers::work_loop::{Pass, Reconciler};
 use crate::model::claim::Claim;
 use crate::model::class::BindingMode;
@@ -50,7 +49,6 @@ pub struct Provisioner {
     parts: Parts,
     /// Stamped on every volume, to tell provisioners apart.
     identity: String,
-    holds: HoldTable,
     retries: Retries,
     /// Claims whose volume may have been made without us knowing, as they were.
     in_doubt: Mutex<HashMap<Key, Value>>,
@@ -60,13 +58,7 @@ impl Provisioner {
     pub fn new(parts: Parts) -> Self {
         let started = parts.shell.clock.now().as_millisecond();
         let identity = format!("{started}-pvdeck-{}", parts.driver);
-        Self {
-            parts,
-            identity,
-            holds: HoldTable::default(),
-            retries: Retries::default(),
-            in_doubt: Mutex::default(),
-        }
+        Self { parts, identity, retries: Retries::default(), in_doubt: Mutex::default() }
     }
 
     fn in_doubt(&self) -> MutexGuard<'_, HashMap<Key, Value>> {
@@ -472,10 +464,6 @@ impl Reconciler for Provisioner {
     fn everything(&self) -> Vec<ObjectRef> {
         let objects = self.parts.shell.mirror.read(|tables| tables.objects().collect::<Vec<_>>());
         objects.into_iter().filter(|object| self.is_ours(object)).collect()
-    }
-
-    fn holds(&self) -> &HoldTable {
-        &self.holds
     }
 
     fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {

@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 use crate::cluster::write_path::WriteError;
 use crate::controllers::csi::retries::Retries;
 use crate::controllers::csi::shell::{Shell, patch};
-use crate::controllers::holds::HoldTable;
 use crate::controllers::work_loop::{Pass, Reconciler};
 use crate::model::kind;
 use crate::model::object::{Key, ObjectRef};
@@ -42,7 +41,6 @@ pub struct DriverOnNode {
 pub struct Registration {
     shell: Shell,
     drivers: NodeDrivers,
-    holds: HoldTable,
     retries: Retries,
     /// What each driver said of each node; asked once.
     known: Mutex<BTreeMap<NodeAndDriver, DriverOnNode>>,
@@ -52,8 +50,8 @@ type NodeAndDriver = (Arc<str>, Arc<str>);
 
 impl Registration {
     pub fn new(shell: Shell, drivers: NodeDrivers) -> Self {
-        let (holds, retries) = (HoldTable::default(), Retries::default());
-        Self { shell, drivers, holds, retries, known: Mutex::default() }
+        let retries = Retries::default();
+        Self { shell, drivers, retries, known: Mutex::default() }
     }
 
     async fn pass(self: Arc<Self>, object: ObjectRef) -> Pass {
@@ -254,10 +252,6 @@ impl Reconciler for Registration {
             let known = nodes.filter(|key| self.drivers.knows(&key.name));
             known.map(|key| ObjectRef::new(kind::NODE, key)).collect()
         })
-    }
-
-    fn holds(&self) -> &HoldTable {
-        &self.holds
     }
 
     fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {

@@ -17,7 +17,6 @@ use super::scan;
 use crate::cluster::write_path::WriteError;
 use crate::controllers::events::{Note, Recorder};
 use crate::controllers::health::Health;
-use crate::controllers::holds::HoldTable;
 use crate::controllers::server::Server;
 use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
 use crate::mirror::Mirror;
@@ -45,7 +44,6 @@ pub struct Parts {
 /// The provisioner of all nodes that have a machine.
 pub struct LocalProvisioner {
     parts: Parts,
-    holds: HoldTable,
     memory: Arc<Mutex<Memory>>,
 }
 
@@ -81,7 +79,7 @@ struct Look<'a> {
 
 impl LocalProvisioner {
     pub fn new(parts: Parts) -> Self {
-        Self { parts, holds: HoldTable::default(), memory: Arc::default() }
+        Self { parts, memory: Arc::default() }
     }
 
     /// Runs a provisioner on one node with a configuration of its own; from the
@@ -423,10 +421,6 @@ impl Reconciler for LocalProvisioner {
 
     fn everything(&self) -> Vec<ObjectRef> {
         self.nodes()
-    }
-
-    fn holds(&self) -> &HoldTable {
-        &self.holds
     }
 
     fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {

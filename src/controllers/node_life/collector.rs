@@ -13,7 +13,6 @@ use super::Parts;
 use super::garbage::{Cause, ENDED_MAX, NodeState, cause, too_many};
 use super::taints::OUT_OF_SERVICE;
 use super::writes::{Written, disruption_target, pod_deletion, pod_reference, pod_status};
-use crate::controllers::holds::HoldTable;
 use crate::controllers::work_loop::{Pass, Reconciler};
 use crate::mirror::Tables;
 use crate::model::kind;
@@ -31,7 +30,6 @@ const QUARANTINE: Duration = Duration::from_secs(40);
 /// The collector.
 pub struct PodCollector {
     parts: Parts,
-    holds: HoldTable,
     memory: Mutex<Memory>,
 }
 
@@ -45,7 +43,7 @@ struct Memory {
 
 impl PodCollector {
     pub fn new(parts: Parts) -> Self {
-        Self { parts, holds: HoldTable::default(), memory: Mutex::default() }
+        Self { parts, memory: Mutex::default() }
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -179,10 +177,6 @@ impl Reconciler for PodCollector {
             due.map(|pod| pod.meta.key.clone()).collect()
         });
         found.into_iter().map(|key| ObjectRef::new(kind::POD, key)).collect()
-    }
-
-    fn holds(&self) -> &HoldTable {
-        &self.holds
     }
 
     fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {

@@ -14,7 +14,6 @@ use super::eviction::{Act, Verdict, act, verdict};
 use super::taints::NO_EXECUTE;
 use super::writes::{Written, disruption_target, pod_deletion, pod_reference, pod_status};
 use crate::controllers::events::Note;
-use crate::controllers::holds::HoldTable;
 use crate::controllers::work_loop::{Pass, Reconciler};
 use crate::model::kind;
 use crate::model::node::{Node, Taint};
@@ -26,7 +25,6 @@ use crate::model::write::Reason;
 /// The controller.
 pub struct TaintEviction {
     parts: Parts,
-    holds: HoldTable,
     memory: Mutex<Memory>,
 }
 
@@ -47,7 +45,7 @@ struct Plan {
 
 impl TaintEviction {
     pub fn new(parts: Parts) -> Self {
-        Self { parts, holds: HoldTable::default(), memory: Mutex::default() }
+        Self { parts, memory: Mutex::default() }
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -229,14 +227,6 @@ impl Reconciler for TaintEviction {
             }
         });
         pods.into_iter().map(|key| ObjectRef::new(kind::POD, key)).collect()
-    }
-
-    fn everything(&self) -> Vec<ObjectRef> {
-        Vec::new()
-    }
-
-    fn holds(&self) -> &HoldTable {
-        &self.holds
     }
 
     fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {

@@ -18,7 +18,6 @@ use super::taints::{Eviction, TaintChange, is_to_be_emptied, no_execute, no_sche
 use super::writes::{Written, pod_status};
 use super::zones::{Zones, zone_of};
 use crate::controllers::events::Note;
-use crate::controllers::holds::HoldTable;
 use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
 use crate::mirror::Mirror;
 use crate::model::kind;
@@ -35,7 +34,6 @@ const LEASES: &str = "kube-node-lease";
 /// The controller.
 pub struct NodeLifecycle {
     parts: Parts,
-    holds: HoldTable,
     memory: Mutex<Memory>,
     leases: tokio::sync::Mutex<Leases>,
 }
@@ -72,12 +70,7 @@ enum Step {
 
 impl NodeLifecycle {
     pub fn new(parts: Parts) -> Self {
-        Self {
-            parts,
-            holds: HoldTable::default(),
-            memory: Mutex::default(),
-            leases: tokio::sync::Mutex::default(),
-        }
+        Self { parts, memory: Mutex::default(), leases: tokio::sync::Mutex::default() }
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -359,10 +352,6 @@ impl Reconciler for NodeLifecycle {
         self.parts
             .mirror
             .read(|tables| tables.nodes.iter().map(|node| node_reference(node)).collect())
-    }
-
-    fn holds(&self) -> &HoldTable {
-        &self.holds
     }
 
     fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {

@@ -364,8 +364,8 @@ impl Reconciler for PersistentVolumeController {
         claims
     }
 
-    fn holds(&self) -> &HoldTable {
-        &self.holds
+    fn holds(&self) -> HoldTable {
+        self.holds.clone()
     }
 
     fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::future::BoxFuture;
 
 use super::{Duty, Parts, Written, adding, duty, removing};
-use crate::controllers::holds::HoldTable;
 use crate::controllers::work_loop::{Pass, Reconciler};
 use crate::model::attributes_class::AttributesClass;
 use crate::model::claim::Claim;
@@ -69,13 +68,12 @@ fn of_volume(volume: &Volume) -> BTreeSet<Arc<str>> {
 /// The controller.
 pub struct AttributesClassProtection {
     parts: Parts,
-    holds: HoldTable,
     references: Mutex<References>,
 }
 
 impl AttributesClassProtection {
     pub fn new(parts: Parts) -> Self {
-        Self { parts, holds: HoldTable::default(), references: Mutex::default() }
+        Self { parts, references: Mutex::default() }
     }
 
     fn decide(&self, object: &ObjectRef) -> Option<Write> {
@@ -141,14 +139,6 @@ impl Reconciler for AttributesClassProtection {
             }
         }
         classes.into_iter().collect()
-    }
-
-    fn everything(&self) -> Vec<ObjectRef> {
-        Vec::new()
-    }
-
-    fn holds(&self) -> &HoldTable {
-        &self.holds
     }
 
     fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {

@@ -8,7 +8,6 @@ use futures::future::{BoxFuture, Shared};
 use tokio::sync::oneshot;
 
 use super::{Duty, Parts, Written, adding, duty, removing};
-use crate::controllers::holds::HoldTable;
 use crate::controllers::persistent_volume::cache::claims_of;
 use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
 use crate::model::claim::Claim;
@@ -38,7 +37,6 @@ pub fn uses(pod: &Pod, claim: &Claim) -> bool {
 /// The controller.
 pub struct ClaimProtection {
     parts: Parts,
-    holds: HoldTable,
     /// The pods last seen: of a deleted one only its key is told.
     pods: Mutex<HashMap<Key, Arc<Pod>>>,
     /// Lists of pods that are about to be asked for, by namespace.
@@ -50,7 +48,7 @@ type LivePods = Shared<BoxFuture<'static, Result<Arc<Vec<Pod>>, String>>>;
 
 impl ClaimProtection {
     pub fn new(parts: Parts) -> Self {
-        Self { parts, holds: HoldTable::default(), pods: Mutex::default(), lists: Mutex::default() }
+        Self { parts, pods: Mutex::default(), lists: Mutex::default() }
     }
 
     async fn pass(&self, key: Key) -> Pass {
@@ -177,14 +175,6 @@ impl Reconciler for ClaimProtection {
             .filter(called_for)
             .map(|key| ObjectRef::new(kind::PERSISTENT_VOLUME_CLAIM, key))
             .collect()
-    }
-
-    fn everything(&self) -> Vec<ObjectRef> {
-        Vec::new()
-    }
-
-    fn holds(&self) -> &HoldTable {
-        &self.holds
     }
 
     fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use super::{Duty, Parts, Written, adding, duty, removing};
-use crate::controllers::holds::HoldTable;
 use crate::controllers::work_loop::{Pass, Reconciler};
 use crate::model::kind;
 use crate::model::object::{Key, ObjectRef};
@@ -30,12 +29,11 @@ pub fn decide(volume: &Volume) -> Option<Write> {
 /// The controller.
 pub struct VolumeProtection {
     parts: Parts,
-    holds: HoldTable,
 }
 
 impl VolumeProtection {
     pub fn new(parts: Parts) -> Self {
-        Self { parts, holds: HoldTable::default() }
+        Self { parts }
     }
 
     fn decide(&self, key: &Key) -> Option<Write> {
@@ -69,14 +67,6 @@ impl Reconciler for VolumeProtection {
             volumes.filter(|object| self.decide(&object.key).is_some()).collect();
         called_for.sort();
         called_for
-    }
-
-    fn everything(&self) -> Vec<ObjectRef> {
-        Vec::new()
-    }
-
-    fn holds(&self) -> &HoldTable {
-        &self.holds
     }
 
     fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {

@@ -9,7 +9,6 @@ use futures::future::BoxFuture;
 use super::{Recount, charged_alike, recount};
 use crate::cluster::write_path::WriteError;
 use crate::controllers::health::Health;
-use crate::controllers::holds::HoldTable;
 use crate::controllers::server::Server;
 use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
 use crate::mirror::Mirror;
@@ -33,7 +32,6 @@ pub struct Parts {
 /// The controller.
 pub struct ResourceQuotaController {
     parts: Parts,
-    holds: HoldTable,
     watched: Mutex<HashMap<Arc<str>, Watched>>,
 }
 
@@ -46,7 +44,7 @@ struct Watched {
 
 impl ResourceQuotaController {
     pub fn new(parts: Parts) -> Self {
-        Self { parts, holds: HoldTable::default(), watched: Mutex::default() }
+        Self { parts, watched: Mutex::default() }
     }
 
     fn watched(&self) -> MutexGuard<'_, HashMap<Arc<str>, Watched>> {
@@ -184,10 +182,6 @@ impl Reconciler for ResourceQuotaController {
         self.parts.mirror.read(|tables| {
             tables.quotas.iter().map(|quota| reference(quota.meta.key.clone())).collect()
         })
-    }
-
-    fn holds(&self) -> &HoldTable {
-        &self.holds
     }
 
     fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {

@@ -11,7 +11,6 @@ use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
 use crate::controllers::events::Note;
-use crate::controllers::holds::HoldTable;
 use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
 use crate::controllers::workloads::owners::controller_reference;
 use crate::controllers::workloads::shell::{Act, Carried, Parts, STEPS_MAX, unsettled};
@@ -95,12 +94,11 @@ fn creation(object: &ObjectRef, pod: &Value, volume: &str, claim: &str) -> Optio
 /// The controller.
 pub struct EphemeralClaims {
     parts: Parts,
-    holds: HoldTable,
 }
 
 impl EphemeralClaims {
     pub fn new(parts: Parts) -> Self {
-        Self { parts, holds: HoldTable::default() }
+        Self { parts }
     }
 
     fn decide(&self, key: &Key) -> Option<(Arc<Pod>, Next)> {
@@ -178,14 +176,6 @@ impl Reconciler for EphemeralClaims {
         pods.sort();
         pods.dedup();
         pods
-    }
-
-    fn everything(&self) -> Vec<ObjectRef> {
-        Vec::new()
-    }
-
-    fn holds(&self) -> &HoldTable {
-        &self.holds
     }
 
     fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {

@@ -15,22 +15,14 @@ pub static CONFIG_MAP: ServedKind = BASE;
 
 const BASE: ServedKind = ServedKind {
     names: kind::CONFIG_MAP,
-    shape: None,
-    categories: &[],
-    subresources: &[],
-    traits: super::PLAIN,
     columns: CONFIG_MAP_COLUMNS,
     cells: |object, now| {
         let count = entries(object, "/data").count() + entries(object, "/binaryData").count();
         vec![name(object), count.into(), age(object, now)]
     },
-    fields: super::NO_FIELDS,
-    default: super::no_default,
-    prepare: super::no_prepare,
-    admit: super::no_admission,
     validate: validate_config_map,
     validate_update: validate_config_map_update,
-    warnings: super::no_warnings,
+    ..super::BASE
 };
 
 /// Secrets as they are served.

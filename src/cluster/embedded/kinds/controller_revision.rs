@@ -14,19 +14,11 @@ use crate::model::kind;
 /// ControllerRevisions as they are served.
 pub static ROW: ServedKind = ServedKind {
     names: kind::CONTROLLER_REVISION,
-    shape: None,
-    categories: &[],
-    subresources: &[],
-    traits: super::PLAIN,
     columns: COLUMNS,
     cells,
-    fields: super::NO_FIELDS,
-    default: super::no_default,
-    prepare: super::no_prepare,
-    admit: super::no_admission,
     validate,
     validate_update,
-    warnings: super::no_warnings,
+    ..super::BASE
 };
 
 const COLUMNS: &[Column] = &[

@@ -13,19 +13,14 @@ use crate::model::kind;
 /// CSIDrivers as they are served.
 pub static ROW: ServedKind = ServedKind {
     names: kind::CSI_DRIVER,
-    shape: None,
-    categories: &[],
-    subresources: &[],
     traits: Traits { unconditional_update: false, delete_returns_object: true, ..super::PLAIN },
     columns: COLUMNS,
     cells,
-    fields: super::NO_FIELDS,
     default,
     prepare,
-    admit: super::no_admission,
     validate,
     validate_update,
-    warnings: super::no_warnings,
+    ..super::BASE
 };
 
 const COLUMNS: &[Column] = &[

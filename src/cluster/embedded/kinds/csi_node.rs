@@ -14,19 +14,12 @@ use crate::model::kind;
 /// CSINodes as they are served.
 pub static ROW: ServedKind = ServedKind {
     names: kind::CSI_NODE,
-    shape: None,
-    categories: &[],
-    subresources: &[],
     traits: Traits { unconditional_update: false, delete_returns_object: true, ..super::PLAIN },
     columns: COLUMNS,
     cells,
-    fields: super::NO_FIELDS,
-    default: super::no_default,
-    prepare: super::no_prepare,
-    admit: super::no_admission,
     validate,
     validate_update,
-    warnings: super::no_warnings,
+    ..super::BASE
 };
 
 /// Bytes of a node's name in a driver's own words.

@@ -14,19 +14,12 @@ use crate::model::quantity::Quantity;
 /// CSIStorageCapacities as they are served.
 pub static ROW: ServedKind = ServedKind {
     names: kind::CSI_STORAGE_CAPACITY,
-    shape: None,
-    categories: &[],
-    subresources: &[],
     traits: Traits { unconditional_update: false, ..super::PLAIN },
     columns: COLUMNS,
     cells,
-    fields: super::NO_FIELDS,
-    default: super::no_default,
-    prepare: super::no_prepare,
-    admit: super::no_admission,
     validate,
     validate_update,
-    warnings: super::no_warnings,
+    ..super::BASE
 };
 
 /// A real server has no printer for this kind: kubectl gets the columns of

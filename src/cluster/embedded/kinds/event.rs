@@ -29,19 +29,13 @@ pub static REGARDING_ROW: ServedKind = ServedKind {
 
 const BASE: ServedKind = ServedKind {
     names: kind::EVENT,
-    shape: None,
-    categories: &[],
-    subresources: &[],
     traits: Traits { create_on_update: true, lifetime: Some(LIFETIME), ..super::PLAIN },
     columns: COLUMNS,
     cells,
     fields: FIELDS,
-    default: super::no_default,
-    prepare: super::no_prepare,
-    admit: super::no_admission,
     validate,
     validate_update,
-    warnings: super::no_warnings,
+    ..super::BASE
 };
 
 /// How long an event is kept after its last write.

@@ -13,19 +13,12 @@ use crate::model::kind;
 /// Leases as they are served.
 pub static ROW: ServedKind = ServedKind {
     names: kind::LEASE,
-    shape: None,
-    categories: &[],
-    subresources: &[],
     traits: Traits { unconditional_update: false, create_on_update: true, ..super::PLAIN },
     columns: COLUMNS,
     cells,
-    fields: super::NO_FIELDS,
-    default: super::no_default,
-    prepare: super::no_prepare,
-    admit: super::no_admission,
     validate,
     validate_update,
-    warnings: super::no_warnings,
+    ..super::BASE
 };
 
 const COLUMNS: &[Column] = &[NAME, column("Holder", "Who holds the lease."), AGE];

@@ -17,19 +17,12 @@ use crate::model::quantity::Quantity;
 /// LimitRanges as they are served.
 pub static ROW: ServedKind = ServedKind {
     names: kind::LIMIT_RANGE,
-    shape: None,
-    categories: &[],
-    subresources: &[],
-    traits: super::PLAIN,
     columns: COLUMNS,
     cells,
-    fields: super::NO_FIELDS,
     default,
-    prepare: super::no_prepare,
-    admit: super::no_admission,
     validate,
     validate_update,
-    warnings: super::no_warnings,
+    ..super::BASE
 };
 
 /// A real server has no printer for this kind: kubectl gets the columns of

@@ -48,9 +48,8 @@ mod workload_rules;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::kind::{AdmissionView, SelectableField, ServedKind, Subresource, Traits};
-use super::status::ApiError;
-use crate::model::kind::Kind;
+use super::kind::{ServedKind, Subresource, Traits};
+use crate::model::kind::{self, Kind};
 
 /// Every served kind, in the order discovery lists them.
 pub const ALL: &[&ServedKind] = &[
@@ -100,20 +99,24 @@ const PLAIN: Traits = Traits {
     lifetime: None,
 };
 
-/// No selectable fields beside name and namespace.
-const NO_FIELDS: &[SelectableField] = &[];
-
-fn no_default(_: &mut Value) {}
-
-fn no_prepare(_: &mut Value, _: Option<&Value>, _: Option<&str>, _: Timestamp) {}
-
-fn no_admission(_: &mut Value, _: Option<&Value>, _: &dyn AdmissionView) -> Result<(), ApiError> {
-    Ok(())
-}
-
-fn no_warnings(_: &Value) -> Vec<String> {
-    Vec::new()
-}
+/// A row in which a kind names what is its own. Each has names, columns, cells
+/// and validation of its own: what stands here for those is never served.
+const BASE: ServedKind = ServedKind {
+    names: kind::NAMESPACE,
+    shape: None,
+    categories: &[],
+    subresources: &[],
+    traits: PLAIN,
+    columns: &[],
+    cells: |_, _| Vec::new(),
+    fields: &[],
+    default: |_| {},
+    prepare: |_, _, _, _| {},
+    admit: |_, _, _| Ok(()),
+    validate: |_, _| {},
+    validate_update: |_, _, _, _| {},
+    warnings: |_| Vec::new(),
+};
 
 /// The reset that most kinds with a status make: the main endpoint takes
 /// everything but the status, the status endpoint nothing but status and

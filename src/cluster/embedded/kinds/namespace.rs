@@ -13,8 +13,6 @@ use crate::model::kind;
 /// Namespaces as they are served.
 pub static ROW: ServedKind = ServedKind {
     names: kind::NAMESPACE,
-    shape: None,
-    categories: &[],
     subresources: &[
         Subresource { name: "finalize", verbs: &["update"], body: None },
         super::STATUS,
@@ -28,10 +26,9 @@ pub static ROW: ServedKind = ServedKind {
     }],
     default,
     prepare,
-    admit: super::no_admission,
     validate,
     validate_update,
-    warnings: super::no_warnings,
+    ..super::BASE
 };
 
 const COLUMNS: &[Column] =

@@ -13,10 +13,7 @@ use crate::model::kind;
 /// Nodes as they are served.
 pub static ROW: ServedKind = ServedKind {
     names: kind::NODE,
-    shape: None,
-    categories: &[],
     subresources: &[super::STATUS],
-    traits: super::PLAIN,
     columns: COLUMNS,
     cells,
     fields: &[SelectableField {
@@ -28,7 +25,7 @@ pub static ROW: ServedKind = ServedKind {
     admit,
     validate,
     validate_update,
-    warnings: super::no_warnings,
+    ..super::BASE
 };
 
 const COLUMNS: &[Column] = &[

@@ -16,19 +16,17 @@ use crate::model::quantity::Quantity;
 /// PersistentVolumes as they are served.
 pub static ROW: ServedKind = ServedKind {
     names: kind::PERSISTENT_VOLUME,
-    shape: None,
-    categories: &[],
     subresources: &[super::STATUS],
     traits: Traits { delete_returns_object: true, ..super::PLAIN },
     columns: COLUMNS,
     cells,
-    fields: super::NO_FIELDS,
     default,
     prepare,
     admit,
     validate,
     validate_update,
     warnings,
+    ..super::BASE
 };
 
 const MOUNT_OPTIONS: &str = "volume.beta.kubernetes.io/mount-options";

@@ -17,19 +17,17 @@ use crate::model::quantity::Quantity;
 /// PersistentVolumeClaims as they are served.
 pub static ROW: ServedKind = ServedKind {
     names: kind::PERSISTENT_VOLUME_CLAIM,
-    shape: None,
-    categories: &[],
     subresources: &[super::STATUS],
     traits: Traits { delete_returns_object: true, ..super::PLAIN },
     columns: COLUMNS,
     cells,
-    fields: super::NO_FIELDS,
     default,
     prepare,
     admit,
     validate,
     validate_update,
     warnings,
+    ..super::BASE
 };
 
 const COLUMNS: &[Column] = &[

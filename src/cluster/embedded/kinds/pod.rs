@@ -17,7 +17,6 @@ use crate::model::kind;
 /// Pods as they are served.
 pub static ROW: ServedKind = ServedKind {
     names: kind::POD,
-    shape: None,
     categories: &["all"],
     subresources: &[
         Subresource { name: "binding", verbs: &["create"], body: Some(("", "v1", "Binding")) },
@@ -43,7 +42,7 @@ pub static ROW: ServedKind = ServedKind {
     admit,
     validate,
     validate_update,
-    warnings: super::no_warnings,
+    ..super::BASE
 };
 
 const COLUMNS: &[Column] = &[

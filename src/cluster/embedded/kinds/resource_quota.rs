@@ -16,19 +16,15 @@ use crate::model::quantity::Quantity;
 /// ResourceQuotas as they are served.
 pub static ROW: ServedKind = ServedKind {
     names: kind::RESOURCE_QUOTA,
-    shape: None,
-    categories: &[],
     subresources: &[super::STATUS],
     traits: Traits { delete_returns_object: true, ..super::PLAIN },
     columns: COLUMNS,
     cells,
-    fields: super::NO_FIELDS,
     default,
     prepare: super::prepare_with_status,
-    admit: super::no_admission,
     validate,
     validate_update,
-    warnings: super::no_warnings,
+    ..super::BASE
 };
 
 const COLUMNS: &[Column] = &[

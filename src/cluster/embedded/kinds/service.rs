@@ -14,7 +14,6 @@ use crate::model::kind;
 /// Services as they are served.
 pub static ROW: ServedKind = ServedKind {
     names: kind::SERVICE,
-    shape: None,
     categories: &["all"],
     subresources: &[super::STATUS],
     traits: Traits { create_on_update: true, delete_returns_object: true, ..super::PLAIN },
@@ -32,10 +31,9 @@ pub static ROW: ServedKind = ServedKind {
     ],
     default,
     prepare,
-    admit: super::no_admission,
     validate,
     validate_update,
-    warnings: super::no_warnings,
+    ..super::BASE
 };
 
 const COLUMNS: &[Column] = &[

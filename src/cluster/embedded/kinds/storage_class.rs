@@ -15,19 +15,14 @@ use crate::model::kind;
 /// StorageClasses as they are served.
 pub static ROW: ServedKind = ServedKind {
     names: kind::STORAGE_CLASS,
-    shape: None,
-    categories: &[],
-    subresources: &[],
     traits: Traits { delete_returns_object: true, ..super::PLAIN },
     columns: COLUMNS,
     cells,
-    fields: super::NO_FIELDS,
     default,
-    prepare: super::no_prepare,
-    admit: super::no_admission,
     validate,
     validate_update,
     warnings,
+    ..super::BASE
 };
 
 const COLUMNS: &[Column] = &[

@@ -16,19 +16,15 @@ use crate::model::kind;
 /// VolumeAttachments as they are served.
 pub static ROW: ServedKind = ServedKind {
     names: kind::VOLUME_ATTACHMENT,
-    shape: None,
-    categories: &[],
     subresources: &[super::STATUS],
     traits: Traits { unconditional_update: false, delete_returns_object: true, ..super::PLAIN },
     columns: COLUMNS,
     cells,
-    fields: super::NO_FIELDS,
     default,
     prepare,
-    admit: super::no_admission,
     validate,
     validate_update,
-    warnings: super::no_warnings,
+    ..super::BASE
 };
 
 /// Bytes of all metadata of an attachment together.

@@ -14,19 +14,13 @@ use crate::model::kind;
 /// VolumeAttributesClasses as they are served.
 pub static ROW: ServedKind = ServedKind {
     names: kind::VOLUME_ATTRIBUTES_CLASS,
-    shape: None,
-    categories: &[],
-    subresources: &[],
     traits: Traits { delete_returns_object: true, ..super::PLAIN },
     columns: COLUMNS,
     cells,
-    fields: super::NO_FIELDS,
-    default: super::no_default,
-    prepare: super::no_prepare,
     admit,
     validate,
     validate_update,
-    warnings: super::no_warnings,
+    ..super::BASE
 };
 
 const COLUMNS: &[Column] =

@@ -15,19 +15,12 @@ use crate::model::kind;
 /// A workload's row, to be completed by each kind.
 pub const BASE: ServedKind = ServedKind {
     names: kind::DEPLOYMENT,
-    shape: None,
     categories: &["all"],
     subresources: &[super::SCALE, super::STATUS],
     traits: Traits { generation: true, ..super::PLAIN },
-    columns: &[],
-    cells: |_, _| Vec::new(),
-    fields: super::NO_FIELDS,
     default: pod_template::default_template,
     prepare: super::prepare_with_status,
-    admit: super::no_admission,
-    validate: |_, _| {},
-    validate_update: |_, _, _, _| {},
-    warnings: super::no_warnings,
+    ..super::BASE
 };
 
 /// Columns that all of them end with.

@@ -7,7 +7,6 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use crate::controllers::holds::HoldTable;
 use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
 use crate::controllers::workloads::deployment::decide::{Next, Target, View, decide};
 use crate::controllers::workloads::owners::Orphans;
@@ -25,7 +24,6 @@ use crate::model::write::Change;
 /// The controller.
 pub struct DeploymentController {
     parts: Parts,
-    holds: HoldTable,
     known: Mutex<Known>,
 }
 
@@ -40,7 +38,7 @@ struct Known {
 
 impl DeploymentController {
     pub fn new(parts: Parts) -> Self {
-        Self { parts, holds: HoldTable::default(), known: Mutex::default() }
+        Self { parts, known: Mutex::default() }
     }
 
     async fn pass(self: Arc<Self>, object: ObjectRef) -> Pass {
@@ -177,14 +175,6 @@ impl Reconciler for DeploymentController {
             found.retain(|key| tables.deployments.get(key).is_some());
         });
         found.into_iter().map(|key| ObjectRef::new(kind::DEPLOYMENT, key)).collect()
-    }
-
-    fn everything(&self) -> Vec<ObjectRef> {
-        Vec::new()
-    }
-
-    fn holds(&self) -> &HoldTable {
-        &self.holds
     }
 
     fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {

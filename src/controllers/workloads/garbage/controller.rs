@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::future::BoxFuture;
 
 use crate::controllers::events::Note;
-use crate::controllers::holds::HoldTable;
 use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
 use crate::controllers::workloads::garbage::decide::{
     Dependent, FOREGROUND, Next, ORPHAN, Owner, View, decide,
@@ -20,13 +19,12 @@ use crate::model::object::{Meta, ObjectRef, OwnerReference};
 /// The controller.
 pub struct GarbageCollector {
     parts: Parts,
-    holds: HoldTable,
     graph: Mutex<Graph>,
 }
 
 impl GarbageCollector {
     pub fn new(parts: Parts) -> Self {
-        Self { parts, holds: HoldTable::default(), graph: Mutex::default() }
+        Self { parts, graph: Mutex::default() }
     }
 
     async fn pass(&self, object: ObjectRef) -> Pass {
@@ -196,14 +194,6 @@ impl Reconciler for GarbageCollector {
             }
         });
         called_for.into_iter().collect()
-    }
-
-    fn everything(&self) -> Vec<ObjectRef> {
-        Vec::new()
-    }
-
-    fn holds(&self) -> &HoldTable {
-        &self.holds
     }
 
     fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {

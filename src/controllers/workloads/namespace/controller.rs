@@ -6,7 +6,6 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use serde_json::Value;
 
-use crate::controllers::holds::HoldTable;
 use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
 use crate::controllers::workloads::namespace::decide::{Memory, Next, View, decide};
 use crate::controllers::workloads::shell::{Act, Carried, Parts, STEPS_MAX, unsettled};
@@ -16,12 +15,11 @@ use crate::model::object::{Key, ObjectRef};
 /// The controller.
 pub struct NamespaceController {
     parts: Parts,
-    holds: HoldTable,
 }
 
 impl NamespaceController {
     pub fn new(parts: Parts) -> Self {
-        Self { parts, holds: HoldTable::default() }
+        Self { parts }
     }
 
     async fn pass(&self, object: ObjectRef) -> Pass {
@@ -78,14 +76,6 @@ impl Reconciler for NamespaceController {
             affected.filter(going).collect()
         });
         namespaces.into_iter().map(|key| ObjectRef::new(kind::NAMESPACE, key)).collect()
-    }
-
-    fn everything(&self) -> Vec<ObjectRef> {
-        Vec::new()
-    }
-
-    fn holds(&self) -> &HoldTable {
-        &self.holds
     }
 
     fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {

@@ -8,7 +8,6 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::Value;
 
-use crate::controllers::holds::HoldTable;
 use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
 use crate::controllers::workloads::owners::Orphans;
 use crate::controllers::workloads::replica_set::decide::{
@@ -27,7 +26,6 @@ use crate::model::write::Change;
 /// The controller.
 pub struct ReplicaSetController {
     parts: Parts,
-    holds: HoldTable,
     known: Mutex<Known>,
 }
 
@@ -52,7 +50,7 @@ impl Set {
 
 impl ReplicaSetController {
     pub fn new(parts: Parts) -> Self {
-        Self { parts, holds: HoldTable::default(), known: Mutex::default() }
+        Self { parts, known: Mutex::default() }
     }
 
     async fn pass(self: Arc<Self>, object: ObjectRef) -> Pass {
@@ -183,14 +181,6 @@ impl Reconciler for ReplicaSetController {
             sets.retain(|key| tables.replica_sets.get(key).is_some());
         });
         sets.into_iter().map(|key| ObjectRef::new(kind::REPLICA_SET, key)).collect()
-    }
-
-    fn everything(&self) -> Vec<ObjectRef> {
-        Vec::new()
-    }
-
-    fn holds(&self) -> &HoldTable {
-        &self.holds
     }
 
     fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {

@@ -9,7 +9,6 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::Value;
 
-use crate::controllers::holds::HoldTable;
 use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
 use crate::controllers::workloads::owners::Orphans;
 use crate::controllers::workloads::shell::{Act, Carried, Parts, STEPS_MAX, unsettled};
@@ -29,7 +28,6 @@ use crate::model::write::Change;
 /// The controller.
 pub struct StatefulSetController {
     parts: Parts,
-    holds: HoldTable,
     orphans: Mutex<ByKind>,
 }
 
@@ -59,7 +57,7 @@ struct Journey {
 
 impl StatefulSetController {
     pub fn new(parts: Parts) -> Self {
-        Self { parts, holds: HoldTable::default(), orphans: Mutex::default() }
+        Self { parts, orphans: Mutex::default() }
     }
 
     async fn pass(self: Arc<Self>, object: ObjectRef) -> Pass {
@@ -290,10 +288,6 @@ impl Reconciler for StatefulSetController {
         let reference =
             |set: &Arc<StatefulSet>| ObjectRef::new(kind::STATEFUL_SET, set.meta.key.clone());
         self.parts.mirror.read(|tables| tables.stateful_sets.iter().map(reference).collect())
-    }
-
-    fn holds(&self) -> &HoldTable {
-        &self.holds
     }
 
     fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {
