@@ -84,6 +84,13 @@ pub fn by_plugin(name: &str) -> Option<&'static Kind> {
 pub const CONTROLLER_PLUGINS: [PluginFacts; 4] =
     [LOCAL.facts, HOST_PATH.facts, NFS.facts, CSI.facts];
 
+/// What a disk of a cloud or cluster can do.
+const DISK: &[Capability] =
+    &[Attach, Stage, Publish, Block, Provision, Delete, ExpandController, ExpandNode, MountOptions];
+
+/// What a share made by a service can do.
+const SHARE: &[Capability] = &[Publish, Provision, Delete, ExpandController, MountOptions];
+
 const fn facts(
     name: &'static str,
     field: &'static str,
@@ -99,21 +106,7 @@ const GCE_PERSISTENT_DISK: Kind = Kind {
     standing: Standing::Translated { driver: "pd.csi.storage.gke.io" },
     id_field: "pdName",
     note: "",
-    facts: facts(
-        "kubernetes.io/gce-pd",
-        "gcePersistentDisk",
-        &[
-            Attach,
-            Stage,
-            Publish,
-            Block,
-            Provision,
-            Delete,
-            ExpandController,
-            ExpandNode,
-            MountOptions,
-        ],
-    ),
+    facts: facts("kubernetes.io/gce-pd", "gcePersistentDisk", DISK),
 };
 
 const AWS_ELASTIC_BLOCK_STORE: Kind = Kind {
@@ -122,21 +115,7 @@ const AWS_ELASTIC_BLOCK_STORE: Kind = Kind {
     standing: Standing::Translated { driver: "ebs.csi.aws.com" },
     id_field: "volumeID",
     note: "",
-    facts: facts(
-        "kubernetes.io/aws-ebs",
-        "awsElasticBlockStore",
-        &[
-            Attach,
-            Stage,
-            Publish,
-            Block,
-            Provision,
-            Delete,
-            ExpandController,
-            ExpandNode,
-            MountOptions,
-        ],
-    ),
+    facts: facts("kubernetes.io/aws-ebs", "awsElasticBlockStore", DISK),
 };
 
 const AZURE_DISK: Kind = Kind {
@@ -145,21 +124,7 @@ const AZURE_DISK: Kind = Kind {
     standing: Standing::Translated { driver: "disk.csi.azure.com" },
     id_field: "diskName",
     note: "",
-    facts: facts(
-        "kubernetes.io/azure-disk",
-        "azureDisk",
-        &[
-            Attach,
-            Stage,
-            Publish,
-            Block,
-            Provision,
-            Delete,
-            ExpandController,
-            ExpandNode,
-            MountOptions,
-        ],
-    ),
+    facts: facts("kubernetes.io/azure-disk", "azureDisk", DISK),
 };
 
 const AZURE_FILE: Kind = Kind {
@@ -168,11 +133,7 @@ const AZURE_FILE: Kind = Kind {
     standing: Standing::Translated { driver: "file.csi.azure.com" },
     id_field: "shareName",
     note: "",
-    facts: facts(
-        "kubernetes.io/azure-file",
-        "azureFile",
-        &[Publish, Provision, Delete, ExpandController, MountOptions],
-    ),
+    facts: facts("kubernetes.io/azure-file", "azureFile", SHARE),
 };
 
 const CINDER: Kind = Kind {
@@ -181,21 +142,7 @@ const CINDER: Kind = Kind {
     standing: Standing::Translated { driver: "cinder.csi.openstack.org" },
     id_field: "volumeID",
     note: "ReadWriteMany only if the back end allows it",
-    facts: facts(
-        "kubernetes.io/cinder",
-        "cinder",
-        &[
-            Attach,
-            Stage,
-            Publish,
-            Block,
-            Provision,
-            Delete,
-            ExpandController,
-            ExpandNode,
-            MountOptions,
-        ],
-    ),
+    facts: facts("kubernetes.io/cinder", "cinder", DISK),
 };
 
 const VSPHERE_VOLUME: Kind = Kind {
@@ -230,21 +177,7 @@ const RBD: Kind = Kind {
     standing: Standing::Removed { release: "1.31" },
     id_field: "image",
     note: "was attached on the node",
-    facts: facts(
-        "kubernetes.io/rbd",
-        "rbd",
-        &[
-            Attach,
-            Stage,
-            Publish,
-            Block,
-            Provision,
-            Delete,
-            ExpandController,
-            ExpandNode,
-            MountOptions,
-        ],
-    ),
+    facts: facts("kubernetes.io/rbd", "rbd", DISK),
 };
 
 const CEPHFS: Kind = Kind {
@@ -262,11 +195,7 @@ const GLUSTERFS: Kind = Kind {
     standing: Standing::Removed { release: "1.26" },
     id_field: "path",
     note: "",
-    facts: facts(
-        "kubernetes.io/glusterfs",
-        "glusterfs",
-        &[Publish, Provision, Delete, ExpandController, MountOptions],
-    ),
+    facts: facts("kubernetes.io/glusterfs", "glusterfs", SHARE),
 };
 
 const QUOBYTE: Kind = Kind {

@@ -71,6 +71,25 @@ pub fn release(object: ObjectRef, meta: &Meta, owner: &ObjectRef, owner_uid: &st
     set_owners(object, meta, owners, owner, reason)
 }
 
+/// Who controls each object: of a deleted one only its key is told.
+#[derive(Debug, Default)]
+pub struct Controllers {
+    by_object: HashMap<Key, Arc<str>>,
+}
+
+impl Controllers {
+    /// Notes how an object is now; `None`: it is gone. The uids of those that
+    /// control it now and did before.
+    pub fn note(&mut self, key: &Key, meta: Option<&Meta>) -> impl Iterator<Item = Arc<str>> {
+        let now = meta.and_then(|meta| meta.owner.as_ref()).map(|owner| owner.uid.clone());
+        let before = match &now {
+            Some(uid) => self.by_object.insert(key.clone(), uid.clone()),
+            None => self.by_object.remove(key),
+        };
+        now.into_iter().chain(before)
+    }
+}
+
 /// Objects without a controller, by namespace: whoever selects one adopts it.
 /// Kept from what changed; without it every pass would walk a namespace.
 #[derive(Debug, Default)]

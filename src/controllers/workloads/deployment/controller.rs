@@ -1,6 +1,6 @@
 //! The shell of the Deployment controller.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 
 use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
 use crate::controllers::workloads::deployment::decide::{Next, Target, View, decide};
-use crate::controllers::workloads::owners::Orphans;
+use crate::controllers::workloads::owners::{Controllers, Orphans};
 use crate::controllers::workloads::shell::{Carried, Parts, STEPS_MAX, unsettled};
 use crate::mirror::Tables;
 use crate::model::clock::TimerUse;
@@ -27,13 +27,12 @@ pub struct DeploymentController {
     known: Mutex<Known>,
 }
 
-/// What is remembered of ReplicaSets and pods: of a deleted one only its key is
-/// told.
+/// What is remembered of ReplicaSets and pods.
 #[derive(Default)]
 struct Known {
     orphans: Orphans,
-    /// The uid of the owner of each ReplicaSet and pod.
-    owners: HashMap<ObjectRef, Arc<str>>,
+    of_sets: Controllers,
+    of_pods: Controllers,
 }
 
 impl DeploymentController {
@@ -132,31 +131,27 @@ impl DeploymentController {
     fn take_in_dependent(&self, tables: &Tables, object: &ObjectRef, found: &mut BTreeSet<Key>) {
         let mut known = self.lock();
         let meta = tables.meta(object);
-        let owner = meta.and_then(|meta| meta.owner.as_ref()).map(|owner| owner.uid.clone());
-        let before = match &owner {
-            Some(uid) => known.owners.insert(object.clone(), uid.clone()),
-            None => known.owners.remove(object),
-        };
-        for uid in owner.into_iter().chain(before) {
-            if object.kind == kind::REPLICA_SET {
+        if object.kind == kind::REPLICA_SET {
+            for uid in known.of_sets.note(&object.key, meta) {
                 let deployment = tables.deployments.by_uid(&uid);
                 found.extend(deployment.map(|row| row.meta.key.clone()));
-                continue;
             }
+            if known.orphans.note(&object.key, meta)
+                && let Some(meta) = meta
+            {
+                let all = tables.deployments.in_namespace(object.key.namespace.clone());
+                let selecting = all.filter(|row| row.selector.matches(&meta.labels));
+                found.extend(selecting.map(|row| row.meta.key.clone()));
+            }
+            return;
+        }
+        for uid in known.of_pods.note(&object.key, meta) {
             let set = tables.replica_sets.by_uid(&uid);
             let deployment = set
                 .and_then(|set| set.meta.owner.as_ref())
                 .and_then(|owner| tables.deployments.by_uid(&owner.uid))
                 .filter(|row| row.recreates);
             found.extend(deployment.map(|row| row.meta.key.clone()));
-        }
-        if object.kind == kind::REPLICA_SET
-            && known.orphans.note(&object.key, meta)
-            && let Some(meta) = meta
-        {
-            let all = tables.deployments.in_namespace(object.key.namespace.clone());
-            let selecting = all.filter(|row| row.selector.matches(&meta.labels));
-            found.extend(selecting.map(|row| row.meta.key.clone()));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The shell of the ReplicaSet controller.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 
 use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
-use crate::controllers::workloads::owners::Orphans;
+use crate::controllers::workloads::owners::{Controllers, Orphans};
 use crate::controllers::workloads::replica_set::decide::{
     Failure, Memory, Next, Set, View, created, decide,
 };
@@ -29,12 +29,11 @@ pub struct ReplicaSetController {
     known: Mutex<Known>,
 }
 
-/// What is remembered of pods: of a deleted one only its key is told.
+/// What is remembered of pods.
 #[derive(Default)]
 struct Known {
     orphans: Orphans,
-    /// The set of each pod, by the pod's key.
-    owners: HashMap<Key, Arc<str>>,
+    controllers: Controllers,
 }
 
 impl Set {
@@ -150,12 +149,7 @@ impl ReplicaSetController {
         let mut known = self.lock();
         let pod = tables.pods.get(key);
         let is_orphan = known.orphans.note(key, pod.map(|pod| &pod.meta));
-        let owner = pod.and_then(|pod| pod.meta.owner.as_ref()).map(|owner| owner.uid.clone());
-        let before = match &owner {
-            Some(uid) => known.owners.insert(key.clone(), uid.clone()),
-            None => known.owners.remove(key),
-        };
-        for uid in owner.into_iter().chain(before) {
+        for uid in known.controllers.note(key, pod.map(|pod| &pod.meta)) {
             let set = tables.replica_sets.by_uid(&uid);
             sets.extend(set.map(|set| set.meta.key.clone()));
         }
