@@ -194,6 +194,14 @@ pub fn why_not_here() -> Option<&'static str> {
     (!has("mkfs.ext4") || !has("losetup")).then_some("mkfs.ext4 and losetup are not there")
 }
 
+/// Says that a test did not run here; where it must (`PVDECK_REQUIRE_LINUX_HOST`,
+/// which `tests/run` sets as root with loop devices), that is a failure.
+pub fn skip(why: &str) {
+    let required = std::env::var_os("PVDECK_REQUIRE_LINUX_HOST").is_some();
+    assert!(!required, "the tests on a Linux host have to run here: {why}");
+    println!("skipped: {why}");
+}
+
 /// Real nodes below a folder, their disks in its `disks`.
 pub fn real_nodes(
     folder: &Path,
@@ -224,7 +232,7 @@ async fn a_volume_goes_the_same_way_on_a_real_node_and_on_a_simulated_one() {
     assert!(simulated.iter().any(|seen| seen.mounts.len() == 4), "{simulated:?}");
 
     if let Some(why) = why_not_here() {
-        println!("skipped: {why}");
+        skip(why);
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");
@@ -233,7 +241,7 @@ async fn a_volume_goes_the_same_way_on_a_real_node_and_on_a_simulated_one() {
     let nodes = match real_nodes(folder.path(), &["n1", "n2"], &clock) {
         Ok(nodes) => nodes,
         Err(why) => {
-            println!("skipped: {why}");
+            skip(&why);
             return;
         }
     };

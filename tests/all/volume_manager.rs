@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::linux_host::{Loops, Nodes, Seen, real_nodes, why_not_here};
+use crate::linux_host::{Loops, Nodes, Seen, real_nodes, skip, why_not_here};
 
 const NODE: &str = "n1";
 const NOTE: &[u8] = b"written by a pod";
@@ -255,7 +255,7 @@ async fn a_real_nodes_volumes_go_the_same_way_as_a_simulated_ones() {
     assert_eq!(simulated[0], simulated[1], "after a restart nothing is done again");
 
     if let Some(why) = why_not_here() {
-        println!("skipped: {why}");
+        skip(why);
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");
@@ -263,7 +263,7 @@ async fn a_real_nodes_volumes_go_the_same_way_as_a_simulated_ones() {
     let nodes = match real_nodes(folder.path(), &[NODE], &clock) {
         Ok(nodes) => nodes,
         Err(why) => {
-            println!("skipped: {why}");
+            skip(&why);
             return;
         }
     };
