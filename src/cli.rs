@@ -48,6 +48,11 @@ pub struct Options {
     #[arg(long, value_name = "URL", conflicts_with = "context")]
     pub csi: Vec<String>,
 
+    /// In the demo, also use the FlexVolume drivers in this directory, each
+    /// as vendor~driver/driver; they are run as this user
+    #[arg(long, value_name = "DIR", conflicts_with = "context")]
+    pub flex_volume_plugin_dir: Option<PathBuf>,
+
     /// Make every write impossible, for the console and every controller
     #[arg(long, conflicts_with = "write")]
     pub read_only: bool,
@@ -96,6 +101,11 @@ pub struct Demo {
     #[arg(long, value_name = "URL")]
     pub csi: Vec<String>,
 
+    /// Also use the FlexVolume drivers in this directory, each as
+    /// vendor~driver/driver; they are run as this user
+    #[arg(long, value_name = "DIR")]
+    pub flex_volume_plugin_dir: Option<PathBuf>,
+
     /// Scenario to play: a name, or a YAML file
     #[arg(long, value_name = "NAME")]
     pub scenario: Option<String>,
@@ -125,6 +135,11 @@ pub struct Serve {
     /// unix:///run/csi.sock; a class names it as provisioner. May be repeated
     #[arg(long, value_name = "URL")]
     pub csi: Vec<String>,
+
+    /// Also use the FlexVolume drivers in this directory, each as
+    /// vendor~driver/driver; they are run as this user
+    #[arg(long, value_name = "DIR")]
+    pub flex_volume_plugin_dir: Option<PathBuf>,
 }
 
 /// What the volumes of `pvdeck csi-driver` are made of.

@@ -17,7 +17,6 @@ use crate::cluster::connect::{self, ConnectError, Connection, Contexts, IN_CLUST
 use crate::cluster::write_path::read_only::Access;
 use crate::config::{self, Config};
 use crate::controllers::csi::embedded::EmbeddedDriver;
-use crate::csi_driver;
 use crate::failure::Failure;
 use crate::log::Log;
 use crate::scenario::{self, BadScenario, Pace, Player, Scenario};
@@ -25,6 +24,7 @@ use crate::session::{EmbeddedOptions, Session};
 use crate::ui::app::panics;
 use crate::ui::terminal::{TerminalError, Tty};
 use crate::ui::{self, Ending, Guard, Opened, RunOptions, UiError};
+use crate::{csi_driver, flex_volume};
 
 /// The demo's name among the contexts.
 const DEMO: &str = "demo";
@@ -150,6 +150,7 @@ impl Entrance {
             access,
             drivers: EmbeddedDriver::of_a_demo(),
             outside: csi_driver::meet(&self.options.csi).await?,
+            flex_volume: flex_volume::programs(self.options.flex_volume_plugin_dir.as_deref())?,
             ..EmbeddedOptions::default()
         };
         let session = Session::embedded(options)

@@ -20,6 +20,7 @@ pub mod console;
 pub mod controllers;
 pub mod csi_driver;
 pub mod failure;
+pub mod flex_volume;
 pub mod log;
 pub mod mirror;
 pub mod model;

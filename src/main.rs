@@ -30,6 +30,8 @@ fn run(mut cli: Cli) -> Result<(), Failure> {
     if let Some(Command::Demo(demo)) = cli.command {
         cli.options.demo = true;
         cli.options.csi.extend(demo.csi);
+        let directory = demo.flex_volume_plugin_dir;
+        cli.options.flex_volume_plugin_dir = directory.or(cli.options.flex_volume_plugin_dir);
         cli.options.scenario = demo.scenario.or(cli.options.scenario);
         cli.command = None;
     }

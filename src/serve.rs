@@ -14,9 +14,9 @@ use crate::cluster::write_path::read_only::{Access, ReadOnlyLayer};
 use crate::config;
 use crate::controllers::csi::embedded::EmbeddedDriver;
 use crate::controllers::host;
-use crate::csi_driver;
 use crate::failure::Failure;
 use crate::session::{EmbeddedOptions, Session};
+use crate::{csi_driver, flex_volume};
 
 /// The context that a served kubeconfig holds.
 const CONTEXT: &str = "pvdeck";
@@ -35,6 +35,7 @@ pub async fn run(options: Serve) -> Result<(), Failure> {
         controllers: (!options.no_controllers).then(host::Options::default),
         drivers: EmbeddedDriver::of_a_demo(),
         outside: csi_driver::meet(&options.csi).await?,
+        flex_volume: flex_volume::programs(options.flex_volume_plugin_dir.as_deref())?,
         ..EmbeddedOptions::default()
     })
     .map_err(|error| Failure::new(format!("the embedded cluster does not start: {error}")))?;

@@ -38,7 +38,10 @@ use crate::model::write::Actor;
 use crate::plugins::csi::calls::Calls;
 use crate::plugins::csi::driver::Driver;
 use crate::plugins::csi::node::CsiPlugin;
+use crate::plugins::flex_volume;
+use crate::plugins::flex_volume::drivers::FlexDrivers;
 use crate::plugins::host::simulated::World;
+use crate::plugins::host::simulated::programs::Programs;
 use crate::plugins::host::simulated::rules::Latency;
 use crate::plugins::layout::Layout;
 
@@ -47,6 +50,9 @@ pub const CONSOLE: &str = "pvdeck";
 
 /// The nodes of every new embedded cluster.
 pub const NODES: [&str; 2] = ["node-1", "node-2"];
+
+/// The machine that controllers run on, where they run a node's programs.
+const CONTROL_PLANE: &str = "control-plane";
 
 /// A disk of its own that each of them has, as a directory.
 pub const LOCAL_DISK: &str = "/mnt/disks/ssd";
@@ -82,6 +88,8 @@ pub struct Demo {
     pub calls: Calls,
     /// The drivers that run in this process.
     pub drivers: Vec<Driver>,
+    /// The FlexVolume drivers of its nodes, if they may have such.
+    pub flex_drivers: Option<FlexDrivers>,
 }
 
 /// What is under the nodes of an embedded cluster.
@@ -108,6 +116,8 @@ pub struct EmbeddedOptions {
     pub drivers: Vec<EmbeddedDriver>,
     /// CSI drivers that run outside, on the machine itself.
     pub outside: Option<OutsideDrivers>,
+    /// Real FlexVolume drivers for the simulated machines.
+    pub flex_volume: Option<Arc<Programs>>,
 }
 
 impl Default for EmbeddedOptions {
@@ -119,6 +129,7 @@ impl Default for EmbeddedOptions {
             machines: NodeMachines::Simulated,
             drivers: Vec::new(),
             outside: None,
+            flex_volume: None,
         }
     }
 }
@@ -176,13 +187,14 @@ impl Session {
         embedded: Embedded,
         options: EmbeddedOptions,
     ) -> Self {
-        let EmbeddedOptions { name, access, controllers, machines, drivers, outside } = options;
+        let EmbeddedOptions { name, access, controllers, machines, drivers, outside, flex_volume } =
+            options;
         let path = WritePath::new(base, "default", clock, access);
         let options = WatchOptions { hosting: controllers.is_some(), ..WatchOptions::default() };
         let mut session = Self::open(name, String::new(), path, options);
         let clock = session.path.clock().clone();
         let world = machines.world(&clock);
-        let (mut calls, mut running) = (Calls::default(), Vec::new());
+        let (mut calls, mut running, mut flex_drivers) = (Calls::default(), Vec::new(), None);
         if let Some(mut controllers) = controllers {
             if let Some(world) = &world {
                 controllers.csi = csi::embedded::start(&drivers, world, &NODES, &clock);
@@ -195,12 +207,22 @@ impl Session {
                 let plugin = CsiPlugin::new(controllers.csi.on_nodes.clone(), paths);
                 let machines = world.clone().map(|world| Machines::of(world, false));
                 controllers.machines = machines.map(|machines| machines.with_csi(plugin));
+                if let (Some(world), Some(programs)) = (&world, flex_volume) {
+                    world.set_programs(programs);
+                    let own = world.add(CONTROL_PLANE);
+                    let with =
+                        |machines: Machines| machines.with_flex_volume(flex_volume::DIRECTORY, own);
+                    controllers.machines = controllers.machines.map(with);
+                }
             }
+            flex_drivers =
+                controllers.machines.as_ref().and_then(|machines| machines.flex_volume.clone());
             calls = controllers.csi.calls.clone();
             running = controllers.csi.drivers.clone();
             session.host = Some(host::start(&session.path, &session.mirror, &clock, &controllers));
         }
-        session.demo = Some(Demo { embedded, clock: None, world, calls, drivers: running });
+        session.demo =
+            Some(Demo { embedded, clock: None, world, calls, drivers: running, flex_drivers });
         session
     }
 

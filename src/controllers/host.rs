@@ -47,7 +47,7 @@ use crate::controllers::server::{ClusterServer, Server};
 use crate::controllers::work_loop::{self, LoopSettings, Reconciler, words};
 use crate::controllers::workloads;
 use crate::mirror::{KINDS, Mirror};
-use crate::model::clock::Clock;
+use crate::model::clock::{Clock, TimerUse};
 use crate::model::kind::{self, Kind};
 use crate::plugins::block_disk::{self, BlockDisk};
 use crate::plugins::csi::driver::state::identity;
@@ -89,6 +89,9 @@ const COMPANIONS_LOOK: Duration = Duration::from_secs(600);
 
 /// How often attached volumes are verified.
 const VERIFY_EVERY: Duration = Duration::from_secs(60);
+
+/// How often changes among the FlexVolume drivers are looked for.
+const LOOK_FOR_DRIVERS: Duration = Duration::from_secs(1);
 
 /// How the controllers run.
 #[derive(Debug, Clone)]
@@ -239,6 +242,7 @@ pub fn start_with(
 
     if let Some(machines) = &options.machines {
         attach_detach(&mut host, &starter, server, machines);
+        host.look_for_drivers(machines, &starter);
         host.start_agents(machines, server, &starter);
         provide_local_volumes(&mut host, &starter, server, machines);
     }
@@ -533,6 +537,20 @@ impl Host {
         };
         self.loops.push(starter.task("node-agents", actor, health, work.boxed()));
         self.agents = Some(agents);
+    }
+
+    /// Starts what looks for FlexVolume drivers, where there may be such.
+    fn look_for_drivers(&mut self, machines: &Machines, starter: &Starter<'_>) {
+        let Some(drivers) = machines.flex_volume.clone() else { return };
+        let (clock, health) = (starter.clock.clone(), Health::default());
+        health.change(|figures| figures.state = LoopState::Running);
+        let work = async move {
+            loop {
+                drivers.look().await;
+                clock.sleep(LOOK_FOR_DRIVERS, TimerUse::Housekeeping).await;
+            }
+        };
+        self.loops.push(starter.task("flexvolume-prober", "kubelet", health, work.boxed()));
     }
 
     /// The provisioner of local volumes, where nodes have machines.

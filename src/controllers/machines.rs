@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use crate::controllers::node_agent::pods::runtime::Runtimes;
 use crate::plugins::csi::node::CsiPlugin;
+use crate::plugins::flex_volume::FlexVolume;
+use crate::plugins::flex_volume::drivers::FlexDrivers;
 use crate::plugins::for_nodes;
-use crate::plugins::host::{Disks, Hosts};
+use crate::plugins::host::{Disks, Host, Hosts};
 use crate::plugins::plugin::Plugins;
 
 /// Hosts, the disks between them, and what may be mounted there.
@@ -22,6 +24,8 @@ pub struct Machines {
     pub plugins: Plugins,
     /// What runs on the hosts; it goes on while agents are stopped.
     pub runtimes: Arc<Runtimes>,
+    /// FlexVolume drivers, where there may be such.
+    pub flex_volume: Option<FlexDrivers>,
 }
 
 impl Machines {
@@ -31,12 +35,21 @@ impl Machines {
         let machines = Arc::new(machines);
         let disks: Arc<dyn Disks> = machines.clone();
         let plugins = for_nodes(&disks, legacy_kinds);
-        Self { hosts: machines, disks, plugins, runtimes: Arc::default() }
+        let runtimes = Arc::default();
+        Self { hosts: machines, disks, plugins, runtimes, flex_volume: None }
     }
 
     /// The same with volumes of CSI drivers.
     pub fn with_csi(self, csi: CsiPlugin) -> Self {
         Self { plugins: self.plugins.and(Arc::new(csi)), ..self }
+    }
+
+    /// The same with volumes of FlexVolume drivers, those of a directory that
+    /// every machine has. Controllers call them on `controller`.
+    pub fn with_flex_volume(self, directory: &str, controller: Arc<dyn Host>) -> Self {
+        let drivers = FlexDrivers::new(directory, controller);
+        let plugin = Arc::new(FlexVolume::new(drivers.clone()));
+        Self { plugins: self.plugins.and(plugin), flex_volume: Some(drivers), ..self }
     }
 }
 

@@ -80,6 +80,8 @@ pub enum VolumeSource {
         driver: Arc<str>,
         fs_type: Option<Arc<str>>,
         options: BTreeMap<Arc<str>, Arc<str>>,
+        /// `secretRef`; without a namespace: the pod's.
+        secret: Option<Key>,
     },
     Csi(CsiSource),
     /// A kind with no plugin of its own here: the field of the spec and its
@@ -254,6 +256,8 @@ impl VolumeSource {
                 driver: text(&source["driver"]),
                 fs_type,
                 options: strings_by_key(&source["options"]),
+                secret: optional(&source["secretRef"]["name"])
+                    .map(|name| Key::new(text(&source["secretRef"]["namespace"]), name)),
             },
             "csi" => Self::Csi(CsiSource::from_json(source, fs_type)),
             _ => Self::Other { field: field.into(), content: source.clone() },

@@ -19,10 +19,10 @@
 //! each kind, with its access modes, is the table [`kinds`]. Every host path
 //! is made by [`layout::Layout`].
 //!
-//! Upstream: `pkg/volume/**`, `staging/src/k8s.io/mount-utils`. Not built yet:
-//! CSI drivers (`csi`) and FlexVolume executables (`flex_volume`); both have
-//! their rows in [`kinds`], and a volume of either has no plugin unless its
-//! FlexVolume driver is the built-in [`block_disk`].
+//! CSI drivers ([`csi`]) and FlexVolume executables ([`flex_volume`]) are added
+//! where there are such; the FlexVolume driver [`block_disk`] is built in.
+//!
+//! Upstream: `pkg/volume/**`, `staging/src/k8s.io/mount-utils`.
 
 pub mod csi_translation;
 pub mod error;
@@ -37,6 +37,7 @@ pub mod block_disk;
 pub mod csi;
 pub mod empty_dir;
 pub mod fc;
+pub mod flex_volume;
 pub mod host_path;
 pub mod iscsi;
 pub mod key_files;

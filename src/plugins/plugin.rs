@@ -229,6 +229,8 @@ pub struct FoundVolume {
     pub name: Arc<str>,
     /// Found below `volumeDevices` instead of `volumes`.
     pub is_block: bool,
+    /// The directory itself, or what is mounted for all pods.
+    pub path: Arc<str>,
 }
 
 /// A step under way.
@@ -246,6 +248,22 @@ pub trait VolumePlugin: Send + Sync {
     fn facts_of(&self, spec: &VolumeSpec) -> PluginFacts {
         let _ = spec;
         self.facts()
+    }
+
+    /// Whether it is the plugin for a volume.
+    fn is_for(&self, source: &VolumeSource) -> bool {
+        self.facts().supports_spec(source)
+    }
+
+    /// Whether it has this name, or one of its drivers has: the first part of
+    /// a unique volume name.
+    fn is_named(&self, name: &str) -> bool {
+        self.facts().name == name
+    }
+
+    /// Rises when it has other drivers, or they can do other things.
+    fn revision(&self) -> u64 {
+        0
     }
 
     // --- the controller of volumes
@@ -296,6 +314,17 @@ pub trait VolumePlugin: Send + Sync {
     fn detach<'a>(&'a self, volume_name: &'a str, node: &'a str) -> Done<'a, ()> {
         let _ = (volume_name, node);
         unsupported(self.facts().name, "detach")
+    }
+
+    /// The same of a plugin with many drivers: `name` is that of the driver.
+    fn detach_from<'a>(
+        &'a self,
+        name: &'a str,
+        volume_name: &'a str,
+        node: &'a str,
+    ) -> Done<'a, ()> {
+        let _ = name;
+        self.detach(volume_name, node)
     }
 
     /// Whether each is attached to the node still (`VolumesAreAttached`), in
@@ -441,18 +470,23 @@ impl Plugins {
     /// The plugin for a volume. The refusal is in Kubernetes' words, without
     /// the volume's name.
     pub fn of(&self, source: &VolumeSource) -> Result<&Arc<dyn VolumePlugin>, PluginError> {
-        let supports = |plugin: &&Arc<dyn VolumePlugin>| plugin.facts().supports_spec(source);
-        self.0.iter().find(supports).ok_or(PluginError::NoPluginMatched)
+        let plugin = self.0.iter().find(|plugin| plugin.is_for(source));
+        plugin.ok_or(PluginError::NoPluginMatched)
     }
 
     /// By name, such as `kubernetes.io/nfs`: the first part of a unique volume
     /// name, or a directory's name unescaped.
     pub fn by_name(&self, name: &str) -> Option<&Arc<dyn VolumePlugin>> {
-        self.0.iter().find(|plugin| plugin.facts().name == name)
+        self.0.iter().find(|plugin| plugin.is_named(name))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn VolumePlugin>> {
         self.0.iter()
+    }
+
+    /// Rises when other volumes can be used.
+    pub fn revision(&self) -> u64 {
+        self.0.iter().map(|plugin| plugin.revision()).sum()
     }
 
     pub fn facts(&self) -> Vec<PluginFacts> {

@@ -8,6 +8,7 @@ mod crash;
 mod csi;
 mod examples;
 mod exchanges;
+mod flex_volume;
 mod golden;
 mod kubectl;
 mod linux_host;

@@ -1,5 +1,8 @@
 //! A whole embedded cluster on a clock that moves only when told to.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -16,8 +19,12 @@ use pvdeck::mirror::Mirror;
 use pvdeck::model::clock::Clock;
 use pvdeck::plugins::csi::calls::Calls;
 use pvdeck::plugins::csi::driver::Driver;
+use pvdeck::plugins::flex_volume;
+use pvdeck::plugins::flex_volume::drivers::FlexDrivers;
 use pvdeck::plugins::host::simulated::World as Machines;
+use pvdeck::plugins::host::simulated::programs::Programs;
 use pvdeck::session::{EmbeddedOptions, NodeMachines, Session};
+use tempfile::TempDir;
 
 use crate::golden::Committed;
 
@@ -34,6 +41,8 @@ pub struct World {
     /// Requests as a user sends them: past our write path, like kubectl's.
     pub user: Client,
     session: Session,
+    /// Holds the directory of FlexVolume drivers, and where they work.
+    programs: Option<TempDir>,
 }
 
 /// A server without controllers, and its clock.
@@ -55,22 +64,35 @@ impl World {
     /// Runs something in a world of its own, with a runtime of its own: when it
     /// ends, so do all tasks.
     pub fn run<T>(play: impl AsyncFnOnce(Self) -> T) -> T {
-        Self::run_with(ONE_AT_A_TIME, NodeMachines::Simulated, Vec::new(), play)
+        Self::run_with(ONE_AT_A_TIME, NodeMachines::Simulated, Vec::new(), None, play)
     }
 
     /// The same, with nothing under the nodes: no pod runs by itself.
     pub fn run_without_machines<T>(play: impl AsyncFnOnce(Self) -> T) -> T {
-        Self::run_with(ONE_AT_A_TIME, NodeMachines::Nothing, Vec::new(), play)
+        Self::run_with(ONE_AT_A_TIME, NodeMachines::Nothing, Vec::new(), None, play)
     }
 
     /// The same, in the cluster that recordings were made on, with so many
-    /// objects at once: its driver has one name for both nodes.
-    pub fn run_recorded<T>(parallel: usize, play: impl AsyncFnOnce(Self) -> T) -> T {
+    /// objects at once: its driver has one name for both nodes. With `programs`
+    /// the nodes may have FlexVolume drivers too.
+    pub fn run_recorded<T>(
+        parallel: usize,
+        programs: bool,
+        play: impl AsyncFnOnce(Self) -> T,
+    ) -> T {
         let driver = EmbeddedDriver {
             node_id: Some("host-1".to_owned()),
             ..EmbeddedDriver::named("hostpath.csi.k8s.io")
         };
-        Self::run_with(parallel, NodeMachines::Simulated, vec![driver], play)
+        let programs = programs.then(|| tempfile::tempdir().expect("a folder"));
+        Self::run_with(parallel, NodeMachines::Simulated, vec![driver], programs, play)
+    }
+
+    /// The same with FlexVolume drivers, which are yet to be installed.
+    pub fn run_with_programs<T>(play: impl AsyncFnOnce(Self) -> T) -> T {
+        let programs = tempfile::tempdir().expect("a folder");
+        let machines = NodeMachines::Simulated;
+        Self::run_with(ONE_AT_A_TIME, machines, Vec::new(), Some(programs), play)
     }
 
     /// The same with these CSI drivers.
@@ -79,13 +101,14 @@ impl World {
         drivers: Vec<EmbeddedDriver>,
         play: impl AsyncFnOnce(Self) -> T,
     ) -> T {
-        Self::run_with(parallel, NodeMachines::Simulated, drivers, play)
+        Self::run_with(parallel, NodeMachines::Simulated, drivers, None, play)
     }
 
     fn run_with<T>(
         parallel: usize,
         machines: NodeMachines,
         drivers: Vec<EmbeddedDriver>,
+        programs: Option<TempDir>,
         play: impl AsyncFnOnce(Self) -> T,
     ) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -93,10 +116,16 @@ impl World {
             .start_paused(true)
             .build()
             .expect("a runtime");
-        runtime.block_on(async { play(Self::new(parallel, machines, drivers).await).await })
+        runtime
+            .block_on(async { play(Self::new(parallel, machines, drivers, programs).await).await })
     }
 
-    async fn new(parallel: usize, machines: NodeMachines, drivers: Vec<EmbeddedDriver>) -> Self {
+    async fn new(
+        parallel: usize,
+        machines: NodeMachines,
+        drivers: Vec<EmbeddedDriver>,
+        programs: Option<TempDir>,
+    ) -> Self {
         let clock = clock();
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
         let controllers = host::Options { parallel, ..host::Options::default() };
@@ -104,12 +133,35 @@ impl World {
             controllers: Some(controllers),
             machines,
             drivers,
+            flex_volume: programs.as_ref().map(|folder| Arc::new(programs_in(folder.path()))),
             ..EmbeddedOptions::default()
         };
         let session = Session::embedded_on(shared, options).expect("an embedded cluster");
         let user = Client::new(embedded(&session).clone(), "default");
         clock.idle().await;
-        Self { clock, user, session }
+        Self { clock, user, session, programs }
+    }
+
+    /// Puts a FlexVolume driver, `vendor/driver`, where nodes look for it: under
+    /// a name that is passed over at first, as one should.
+    pub fn install(&self, driver: &str, script: &str) {
+        let (_, file) = driver.rsplit_once('/').expect("vendor/driver");
+        let folder = self.drivers_folder().join(driver.replace('/', "~"));
+        std::fs::create_dir_all(&folder).expect("made");
+        let hidden = folder.join(format!(".{file}"));
+        std::fs::write(&hidden, script).expect("written");
+        std::fs::set_permissions(&hidden, Permissions::from_mode(0o755)).expect("executable");
+        std::fs::rename(&hidden, folder.join(file)).expect("renamed");
+    }
+
+    /// The real directory of FlexVolume drivers.
+    pub fn drivers_folder(&self) -> PathBuf {
+        self.programs.as_ref().expect("nodes that may have drivers").path().join("exec")
+    }
+
+    pub fn flex_drivers(&self) -> &FlexDrivers {
+        let demo = self.session.demo.as_ref().expect("it is in this process");
+        demo.flex_drivers.as_ref().expect("nodes that may have drivers")
     }
 
     /// The revision of the last commit.
@@ -177,6 +229,12 @@ impl World {
             }
         }
     }
+}
+
+fn programs_in(folder: &Path) -> Programs {
+    let exec = folder.join("exec");
+    std::fs::create_dir_all(&exec).expect("made");
+    Programs::new(exec, flex_volume::DIRECTORY, folder.join("scratch")).expect("made")
 }
 
 fn embedded(session: &Session) -> &Embedded {

@@ -72,6 +72,8 @@ struct State {
     operations: Operations,
     /// What was read of PersistentVolumes, by name, with the uid.
     volumes: HashMap<Arc<str>, (Arc<str>, Option<resolve::Named>)>,
+    /// The plugins as all pods have been looked at.
+    plugins_revision: u64,
     /// Which drivers want no attaching.
     unattached_drivers: HashSet<Arc<str>>,
     /// Pods whose volumes are to be found out.

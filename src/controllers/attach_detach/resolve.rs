@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::controllers::attach_detach::volume::{AttachableVolume, AttachedBy, CsiVolume};
 use crate::model::access_modes::{AccessMode, AccessModes};
@@ -16,10 +16,12 @@ use crate::model::kind;
 use crate::model::object::{Key, ObjectRef};
 use crate::model::pod::{InlineVolume, Pod, PodClaim};
 use crate::model::volume::{Source, Volume};
-use crate::model::volume_source::VolumeSpec;
+use crate::model::volume_source::{VolumeSource, VolumeSpec};
 use crate::plugins::csi_translation::{self, Translated};
 use crate::plugins::kinds;
 use crate::plugins::plugin::{Capability, Plugins, unique_volume_name};
+
+const FLEX_VOLUME: &str = "flexVolume";
 
 /// What is known of the cluster.
 pub trait Lookup {
@@ -171,7 +173,7 @@ pub fn read_inline(
 
 fn by_plugin(plugins: &Plugins, spec: VolumeSpec, pod_uid: &str) -> Result<Option<Named>, String> {
     let Ok(plugin) = plugins.of(&spec.source) else { return Ok(None) };
-    if spec.source.field() == "csi" || !plugin.facts().can(Capability::Attach) {
+    if spec.source.field() == "csi" || !plugin.facts_of(&spec).can(Capability::Attach) {
         return Ok(None);
     }
     let unique_name = unique_volume_name(&**plugin, &spec, pod_uid).map_err(|e| e.to_string())?;
@@ -185,6 +187,11 @@ fn by_plugin(plugins: &Plugins, spec: VolumeSpec, pod_uid: &str) -> Result<Optio
 
 /// Whether a plugin here attaches volumes with this source.
 pub fn attaches(plugins: &Plugins, field: &str, driver: Option<&str>) -> bool {
+    if field == FLEX_VOLUME {
+        // Its drivers come and go.
+        let source = json!({FLEX_VOLUME: {"driver": driver.unwrap_or_default()}});
+        return plugins.of(&VolumeSource::from_json(&source)).is_ok();
+    }
     let source = Source { field: field.into(), driver: driver.map(Arc::from), ..Source::default() };
     let facts = plugins.iter().map(|plugin| plugin.facts());
     field != "csi"

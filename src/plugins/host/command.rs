@@ -1,5 +1,7 @@
 //! The commands of a node as values, and the one place where argv is made.
 
+use serde_json::{Map, Value};
+
 /// What a host is asked to run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Command {
@@ -31,9 +33,16 @@ pub enum Command {
     /// Prints the loop devices on a file, one per line, each with the path
     /// under which the file was opened.
     LoopFind { file: String },
+    /// A FlexVolume driver's executable.
+    Driver { program: String, arguments: Vec<String> },
     /// A program of another kind of volume, shown as it is: `iscsiadm …`.
     Other { argv: Vec<String> },
 }
+
+/// The options of a FlexVolume driver that hold a Secret's values begin so.
+pub const SECRET_OPTION: &str = "kubernetes.io/secret/";
+/// What stands for a Secret's value where people see it.
+const STRIPPED: &str = "***stripped***";
 
 /// The kind of a request, for rules of latency and fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Deserialize)]
@@ -51,6 +60,7 @@ pub enum Verb {
     LoopDetach,
     LoopResize,
     LoopFind,
+    Driver,
     Other,
     /// Any look at files or at the mount table.
     ReadFiles,
@@ -93,6 +103,7 @@ impl Command {
             Self::LoopDetach { .. } => Verb::LoopDetach,
             Self::LoopResize { .. } => Verb::LoopResize,
             Self::LoopFind { .. } => Verb::LoopFind,
+            Self::Driver { .. } => Verb::Driver,
             Self::Other { .. } => Verb::Other,
         }
     }
@@ -109,6 +120,7 @@ impl Command {
             | Self::LoopResize { device } => device,
             Self::Mount { target, .. } | Self::Unmount { target, .. } => target,
             Self::LoopAttach { file } | Self::LoopLock { file } | Self::LoopFind { file } => file,
+            Self::Driver { program, .. } => program,
             Self::Other { argv } => argv.last().map_or("", |word| word),
         }
     }
@@ -146,9 +158,50 @@ impl Command {
                 "-j",
                 file,
             ]),
+            Self::Driver { program, arguments } => {
+                let mut argv = vec![program.clone()];
+                argv.extend(arguments.iter().cloned());
+                argv
+            }
             Self::Other { argv } => argv.clone(),
         }
     }
+
+    /// The values of Secrets in it.
+    pub fn secrets(&self) -> Vec<String> {
+        let Self::Driver { arguments, .. } = self else { return Vec::new() };
+        let options = arguments.iter().filter_map(|word| options_of(word));
+        let secret = |(key, value): (String, Value)| {
+            let value = value.as_str().filter(|value| !value.is_empty())?.to_owned();
+            key.starts_with(SECRET_OPTION).then_some(value)
+        };
+        options.flatten().filter_map(secret).collect()
+    }
+
+    /// The same as people may see it: without the values of Secrets.
+    pub fn without_secrets(self) -> Self {
+        let Self::Driver { program, arguments } = self else { return self };
+        let strip = |word: String| {
+            let Some(mut options) = options_of(&word) else { return word };
+            let hidden = options.iter_mut().filter(|(key, _)| key.starts_with(SECRET_OPTION));
+            let count = hidden.map(|(_, value)| *value = STRIPPED.into()).count();
+            if count == 0 { word } else { Value::Object(options).to_string() }
+        };
+        Self::Driver { program, arguments: arguments.into_iter().map(strip).collect() }
+    }
+}
+
+/// The options of a driver, if the word is such.
+fn options_of(word: &str) -> Option<Map<String, Value>> {
+    if !word.starts_with('{') {
+        return None;
+    }
+    serde_json::from_str(word).ok()
+}
+
+/// What a program printed, without these values.
+pub fn without(secrets: &[String], output: String) -> String {
+    secrets.iter().fold(output, |output, secret| output.replace(secret, STRIPPED))
 }
 
 fn words(words: &[&str]) -> Vec<String> {
@@ -214,6 +267,22 @@ mod tests {
         check(&grow("ext3"), "resize2fs /dev/sdb");
         check(&grow("xfs"), "xfs_growfs -d /mnt");
         check(&grow("btrfs"), "btrfs filesystem resize max /mnt");
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let driver = |options: &str| Command::Driver {
+            program: "/exec/v~d/d".into(),
+            arguments: vec!["mount".into(), "/mnt".into(), options.into()],
+        };
+        let secret = driver(r#"{"a":"1","kubernetes.io/secret/key":"c2VjcmV0"}"#);
+        assert_eq!(secret.secrets(), ["c2VjcmV0"]);
+        let shown = r#"{"a":"1","kubernetes.io/secret/key":"***stripped***"}"#;
+        check(&secret.without_secrets(), &format!("/exec/v~d/d mount /mnt {shown}"));
+        let plain = driver(r#"{"b":"2", "a":"1"}"#);
+        assert_eq!(plain.clone().without_secrets(), plain);
+        let told = without(&["c2VjcmV0".into()], "no access with c2VjcmV0".into());
+        assert_eq!(told, "no access with ***stripped***");
     }
 
     #[test]

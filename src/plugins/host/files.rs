@@ -128,6 +128,9 @@ pub struct FileFacts {
     pub size: u64,
     /// Where a symbolic link points.
     pub link: Option<String>,
+    /// When it was last changed, in nanoseconds since 1970; 0 where nobody
+    /// keeps that.
+    pub modified: i128,
 }
 
 /// An entry of a directory.

@@ -35,8 +35,9 @@ impl Log {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes down that a command starts.
+    /// Writes down that a command starts; Secrets are not in it.
     pub fn start(self: &Arc<Self>, on_behalf: &OnBehalf, command: Command) -> Running {
+        let command = command.without_secrets();
         let mut kept = self.lock();
         kept.last_id += 1;
         let record = CommandRecord {

@@ -24,6 +24,7 @@ pub mod record;
 pub mod simulated;
 
 mod log;
+mod process;
 
 use std::fmt;
 use std::sync::Arc;

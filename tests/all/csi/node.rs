@@ -113,7 +113,12 @@ async fn a_volume_is_staged_published_and_taken_away() {
     );
     let mounts = volume.host.mounts().await.expect("mounts");
     assert!(mounts.is_mount_point(&staged) && mounts.is_mount_point(&published.host_path));
-    let found = FoundVolume { pod_uid: "uid-1".into(), name: "pv-1".into(), is_block: false };
+    let found = FoundVolume {
+        pod_uid: "uid-1".into(),
+        name: "pv-1".into(),
+        is_block: false,
+        path: "".into(),
+    };
     let again = plugin.reconstruct(&volume.host, &found).await.expect("reconstructed");
     assert_eq!(plugin.volume_name(&again), plugin.volume_name(&volume.spec));
     for _ in 0..2 {

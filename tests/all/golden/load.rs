@@ -20,6 +20,15 @@ pub struct Recording {
     pub trace: Trace,
 }
 
+impl Recording {
+    /// Whether FlexVolume drivers are installed on its nodes.
+    pub fn has_programs(&self) -> bool {
+        let installs =
+            |step: &Step| matches!(step, Step::Host(what) if what.contains_key("flexvolumeDriver"));
+        self.steps.iter().any(installs)
+    }
+}
+
 /// A file that cannot be read as what it should be.
 #[derive(Debug)]
 pub struct Bad {

@@ -65,6 +65,10 @@ pub async fn perform(what: &Value, world: &World) -> Result<Option<String>, Stri
     if let Some(action) = what["localProvisioner"].as_str() {
         return provision_locally(action, what, world).map(|()| None);
     }
+    if let Some(driver) = what["flexvolumeDriver"].as_str() {
+        world.install(driver, what["script"].as_str().unwrap_or_default());
+        return Ok(None);
+    }
     let mut printed: Vec<String> = Vec::new();
     for host in hosts(world) {
         printed.extend(on_one(what, &*host).await?);

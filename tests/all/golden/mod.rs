@@ -40,7 +40,7 @@ use crate::world::{ONE_AT_A_TIME, World};
 const MUST_HOLD: &[&str] = &[
     "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13", "14", "15", "16",
     "17", "18", "19", "20", "21", "22", "23", "24", "25", "26", "27", "28", "29", "31", "32", "34",
-    "43", "44", "46", "47", "51", "52", "55", "56", "58", "60", "61", "62", "63", "66",
+    "43", "44", "45", "46", "47", "51", "52", "55", "56", "58", "60", "61", "62", "63", "66",
 ];
 
 /// How a recording fared.
@@ -74,7 +74,7 @@ fn verdict(recording: &Recording) -> Verdict {
         return Verdict::NeedsWhatIsNotBuilt(missing);
     }
     let play = async |world| play::play(recording, &world, Gate::Open).await;
-    match World::run_recorded(ONE_AT_A_TIME, play) {
+    match World::run_recorded(ONE_AT_A_TIME, recording.has_programs(), play) {
         Err(what) => Verdict::Differs(vec![Difference(what)]),
         Ok(seen) => match differences(&recording.trace, &seen) {
             found if found.is_empty() => Verdict::Holds,
@@ -140,7 +140,7 @@ fn whatever_comes_first(parallel: usize, gate: Gate) {
     };
     for recording in recordings.iter().filter(played) {
         let play = async |world| play::play(recording, &world, gate).await;
-        let found = match World::run_recorded(parallel, play) {
+        let found = match World::run_recorded(parallel, recording.has_programs(), play) {
             Err(what) => vec![Difference(what)],
             Ok(seen) => differences_but_order(&recording.trace, &seen).0,
         };

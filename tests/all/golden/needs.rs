@@ -43,6 +43,8 @@ const TO_THE_MACHINE: &[&str] = &[
     "content",
     "read",
     "list",
+    "flexvolumeDriver",
+    "script",
     "localProvisioner",
     "node",
     "storageClass",

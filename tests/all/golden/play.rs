@@ -26,6 +26,8 @@ use crate::world::World;
 /// and between two acting steps with no wait or pause between them.
 const WRITES_WITHIN_STEP: usize = 1;
 const WRITES_BETWEEN_STEPS: usize = 2;
+/// A pod is bound only after a scheduling cycle: never before the next request.
+const WRITES_AFTER_POD: usize = 0;
 
 /// Who lets the controllers' writes pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,8 +122,9 @@ async fn apply(objects: &[Value], world: &World) -> Result<Outcome, String> {
         world.gate().shut();
     }
     for (at, object) in objects.iter().enumerate() {
-        if at > 0 {
-            let_in(WRITES_WITHIN_STEP, world).await;
+        if let Some(previous) = at.checked_sub(1).map(|previous| &objects[previous]) {
+            let is_pod = previous["kind"] == "Pod";
+            let_in(if is_pod { WRITES_AFTER_POD } else { WRITES_WITHIN_STEP }, world).await;
         }
         let mut object = object.clone();
         with_root(&mut object);

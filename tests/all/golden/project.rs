@@ -198,6 +198,9 @@ fn pod_claim(volume: &Value) -> Option<Value> {
     if let Some(claim) = volume.get("persistentVolumeClaim") {
         return Some(json!({"volume": name, "claimName": claim["claimName"]}));
     }
+    if let Some(flex) = volume.get("flexVolume") {
+        return Some(json!({"volume": name, "flexVolume": flex["driver"]}));
+    }
     volume.get("ephemeral").map(|_| json!({"volume": name, "ephemeral": true}))
 }
 

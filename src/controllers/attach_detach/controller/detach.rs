@@ -61,10 +61,10 @@ impl AttachDetachController {
                 let csi = CsiVolume { driver: driver.into(), handle: handle.into() };
                 self.detach_csi(operation, &csi).await
             }
-            Some(Named::Plugin { plugin, volume }) => {
-                let plugin = self.parts.plugins.by_name(plugin);
+            Some(Named::Plugin { plugin: name, volume }) => {
+                let plugin = self.parts.plugins.by_name(name);
                 let plugin = plugin.ok_or_else(|| PluginError::NoPluginMatched.to_string())?;
-                plugin.detach(volume, node).await.map_err(|error| error.to_string())
+                plugin.detach_from(name, volume, node).await.map_err(|error| error.to_string())
             }
             None => Err(PluginError::NoPluginMatched.to_string()),
         }

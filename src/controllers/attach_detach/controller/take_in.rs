@@ -86,10 +86,12 @@ impl AttachDetachController {
             actual.nodes_of(volume).next().is_some()
                 || desired.nodes_wanting(volume).next().is_some()
         });
+        let revision = self.parts.plugins.revision();
         self.parts.mirror.read(|tables| {
             for node in &nodes {
                 state.sweep_node(tables, node);
             }
+            state.take_in_plugins(tables, revision);
             let pods =
                 tables.pods.iter().filter(|pod| !pod.claims.is_empty() || !pod.inline.is_empty());
             pods.for_each(|pod| state.look_at_pod(pod));
@@ -175,6 +177,14 @@ impl State {
                 self.desired.settle(&pod.meta.key, false);
                 self.look_at_pod(pod);
             }
+        }
+    }
+
+    /// Drivers that come or go change what can be attached.
+    fn take_in_plugins(&mut self, tables: &Tables, revision: u64) {
+        if std::mem::replace(&mut self.plugins_revision, revision) != revision {
+            self.volumes.retain(|_, (_, attached)| attached.is_some());
+            tables.pods.iter().for_each(|pod| self.desired.settle(&pod.meta.key, false));
         }
     }
 

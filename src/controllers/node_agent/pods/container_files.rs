@@ -45,7 +45,14 @@ impl ContainerFiles {
     pub async fn look(&self, path: &str, follow: bool) -> Result<Option<FileFacts>, HostError> {
         if path == "/dev/null" || path == "/dev/zero" {
             let kind = FileKind::CharacterDevice;
-            return Ok(Some(FileFacts { kind, mode: 0o666, group: 0, size: 0, link: None }));
+            return Ok(Some(FileFacts {
+                kind,
+                mode: 0o666,
+                group: 0,
+                size: 0,
+                link: None,
+                modified: 0,
+            }));
         }
         let place = self.resolve(path, follow).await?;
         let found = Files(&*self.host).look_at_link(&place.on_host).await?;
@@ -57,6 +64,7 @@ impl ContainerFiles {
             group: 0,
             size: 0,
             link: None,
+            modified: 0,
         };
         Ok(if is_known { Some(directory) } else { found })
     }

@@ -41,13 +41,15 @@ pub async fn scan(host: &dyn Host) -> Result<Vec<FoundPath>, HostError> {
             for plugin in directories(host, &top).await? {
                 let below = format!("{top}/{}", plugin.name);
                 for volume in entries(host, &below).await? {
+                    let path = format!("{below}/{}", volume.name);
                     found.push(FoundPath {
-                        path: format!("{below}/{}", volume.name),
+                        path: path.clone(),
                         plugin: layout::unescaped(&plugin.name),
                         volume: FoundVolume {
                             pod_uid: uid.clone(),
                             name: volume.name.into(),
                             is_block,
+                            path: path.into(),
                         },
                     });
                 }
@@ -106,9 +108,14 @@ async fn enter_leftovers(
     for mount in table.below(&host.layout().plugin("")) {
         let mut parts = mount.target.rsplit('/');
         let (Some(last), Some(above)) = (parts.next(), parts.next()) else { continue };
+        let found = |pod_uid: &str, name: &str, is_block| FoundVolume {
+            pod_uid: pod_uid.into(),
+            name: name.into(),
+            is_block,
+            path: mount.target.as_str().into(),
+        };
         for plugin in plugins.iter() {
-            let staged = FoundVolume { pod_uid: "".into(), name: last.into(), is_block: false };
-            let bound = FoundVolume { pod_uid: last.into(), name: above.into(), is_block: true };
+            let (staged, bound) = (found("", last, false), found(last, above, true));
             for found in [staged, bound] {
                 enter_leftover(host, &**plugin, &found, &mount.target, actual).await;
             }
@@ -125,12 +132,12 @@ async fn enter_leftover(
     target: &str,
     actual: &mut Actual,
 ) {
-    let facts = plugin.facts();
     let needed = if found.is_block { Capability::Block } else { Capability::Stage };
-    if !facts.can(needed) {
+    if !plugin.facts().can(needed) {
         return;
     }
     let Ok(spec) = plugin.reconstruct(host, found).await else { return };
+    let facts = plugin.facts_of(&spec);
     let Ok(unique) = unique_volume_name(plugin, &spec, &found.pod_uid) else { return };
     let volume = NodeVolume {
         host: host.clone(),
@@ -196,7 +203,8 @@ async fn enter_one(
     found: &FoundVolume,
     actual: &mut Actual,
 ) -> Result<(), PluginError> {
-    let (facts, spec) = (plugin.facts(), plugin.reconstruct(host, found).await?);
+    let spec = plugin.reconstruct(host, found).await?;
+    let facts = plugin.facts_of(&spec);
     let unique: Arc<str> = unique_volume_name(plugin, &spec, &found.pod_uid)?.into();
     let volume = NodeVolume {
         host: host.clone(),

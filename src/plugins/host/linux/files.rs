@@ -89,6 +89,7 @@ fn facts(path: &Path, metadata: &Metadata) -> FileFacts {
         group: metadata.gid(),
         size: if kind == FileKind::File { metadata.len() } else { 0 },
         link: link.map(|to| to.to_string_lossy().into_owned()),
+        modified: i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec()),
     }
 }
 

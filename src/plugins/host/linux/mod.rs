@@ -15,7 +15,7 @@
 
 pub mod disks;
 
-mod files;
+pub(super) mod files;
 mod namespace;
 
 use std::fmt;
@@ -31,8 +31,10 @@ use crate::model::clock::Clock;
 use crate::plugins::host::linux::namespace::{Namespace, Outside};
 use crate::plugins::host::log::Log;
 use crate::plugins::host::mount_table::is_at_or_below;
+use crate::plugins::host::process::{self, StopOnDrop};
 use crate::plugins::host::{
     Command, CommandRecord, Exit, FileAnswer, FileRequest, Host, HostError, MountTable, OnBehalf,
+    command,
 };
 use crate::plugins::layout::Layout;
 
@@ -101,6 +103,22 @@ impl Linux {
         }));
         answered.await.map_err(|_| HostError::NodeLost { node: self.node.clone() })
     }
+
+    /// Runs a driver's executable; it is killed if nobody waits any more. It
+    /// has this process' environment, as a kubelet's drivers have the kubelet's.
+    async fn run_driver(&self, command: &Command) -> Result<(Exit, String), HostError> {
+        let (secrets, argv) = (command.secrets(), command.argv());
+        let given_up = StopOnDrop::default();
+        let stop = given_up.0.clone();
+        let ran = self.inside(move || {
+            let mut words = argv.into_iter();
+            let mut program = std::process::Command::new(words.next().unwrap_or_default());
+            program.args(words).current_dir("/");
+            process::run(program, &stop, None)
+        });
+        let (exit, output) = ran.await?;
+        Ok((exit, command::without(&secrets, output)))
+    }
 }
 
 impl Host for Linux {
@@ -123,8 +141,13 @@ impl Host for Linux {
     ) -> BoxFuture<'_, Result<CommandRecord, HostError>> {
         let running = self.log.start(on_behalf, command.clone());
         async move {
-            if matches!(command, Command::Other { .. }) {
-                return Ok(running.end(Exit::NotRun, ""));
+            match &command {
+                Command::Other { .. } => return Ok(running.end(Exit::NotRun, "")),
+                Command::Driver { .. } => {
+                    let (exit, output) = self.run_driver(&command).await?;
+                    return Ok(running.end(exit, &output));
+                }
+                _ => {}
             }
             let (exit, output) = self.inside(move || execute(&command.argv())).await?;
             Ok(running.end(exit, &output))
@@ -171,20 +194,12 @@ fn execute(argv: &[String]) -> (Exit, String) {
         Ok(output) => {
             let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
             text.push_str(&String::from_utf8_lossy(&output.stderr));
-            (exit_of(output.status), text)
+            (process::exit_of(output.status), text)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             (Exit::Missing, format!("{program}: {error}"))
         }
         Err(error) => (Exit::Code(126), format!("{program}: {error}")),
-    }
-}
-
-fn exit_of(status: std::process::ExitStatus) -> Exit {
-    use std::os::unix::process::ExitStatusExt;
-    match (status.code(), status.signal()) {
-        (Some(code), _) => Exit::Code(code),
-        (None, signal) => Exit::Signal(signal.unwrap_or_default()),
     }
 }
 

@@ -57,7 +57,8 @@ pub fn perform(state: &mut State, node: &str, command: &Command) -> End {
             let own = machine.loops.iter().filter(|(_, own)| *own == file);
             done(own.map(|(number, _)| format!("/dev/loop{number} {file}\n")).collect::<String>())
         }
-        Command::Other { .. } => (Exit::NotRun, String::new()),
+        // A program is not run on the state: see `programs`.
+        Command::Driver { .. } | Command::Other { .. } => (Exit::NotRun, String::new()),
     }
 }
 

@@ -13,6 +13,7 @@
 //! node that does not answer at all ([`World::lose`]). Records of commands are
 //! not part of a snapshot.
 
+pub mod programs;
 pub mod rules;
 pub mod state;
 pub mod tree;
@@ -31,6 +32,7 @@ use tokio::sync::watch;
 use crate::model::clock::{Clock, TimerUse};
 use crate::plugins::host::command::Verb;
 use crate::plugins::host::log::Log;
+use crate::plugins::host::simulated::programs::Programs;
 use crate::plugins::host::simulated::rules::{Effect, Latency, Rule, Rules};
 use crate::plugins::host::simulated::state::{Disk, DiskContent, Machine, State};
 use crate::plugins::host::simulated::tree::{Content, Entry};
@@ -62,6 +64,7 @@ struct Held {
     state: State,
     rules: Rules,
     hosts: BTreeMap<Arc<str>, Arc<Simulated>>,
+    programs: Option<Arc<Programs>>,
     requests: VecDeque<FileRequested>,
 }
 
@@ -305,6 +308,9 @@ impl Simulated {
         command: Command,
         outside: bool,
     ) -> Result<CommandRecord, HostError> {
+        if let Command::Driver { .. } = command {
+            return self.run_driver(on_behalf, command).await;
+        }
         let running = self.log.start(on_behalf, command.clone());
         let source = match &command {
             Command::Mount { source, .. } => source,
@@ -359,6 +365,9 @@ impl Host for Simulated {
                 if requests.len() > REQUESTS_MAX {
                     requests.pop_front();
                 }
+            }
+            if let Some(answer) = self.world.of_real_programs(&request) {
+                return answer.map_err(|fault| request.error(fault));
             }
             let verb = if is_change { Verb::WriteFiles } else { Verb::ReadFiles };
             let asked = (verb, &[request.path()][..]);

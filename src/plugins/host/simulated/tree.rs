@@ -40,7 +40,7 @@ impl Entry {
             Content::CharacterDevice => (FileKind::CharacterDevice, 0, None),
             Content::Socket => (FileKind::Socket, 0, None),
         };
-        FileFacts { kind, mode: self.mode, group: self.group, size, link }
+        FileFacts { kind, mode: self.mode, group: self.group, size, link, modified: 0 }
     }
 }
 

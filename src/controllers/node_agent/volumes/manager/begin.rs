@@ -220,6 +220,7 @@ fn stage_of(verb: Verb) -> Option<Stage> {
         | Verb::LoopDetach
         | Verb::LoopResize
         | Verb::LoopFind
+        | Verb::Driver
         | Verb::Other
         | Verb::ReadFiles
         | Verb::WriteFiles => None,
