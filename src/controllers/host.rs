@@ -16,12 +16,12 @@ use tokio::task::JoinHandle;
 use crate::cluster::write_path::WritePath;
 use crate::controllers::attach_detach;
 use crate::controllers::attach_detach::controller::AttachDetachController;
-use crate::controllers::csi;
 use crate::controllers::csi::attacher::Attacher;
 use crate::controllers::csi::embedded::Csi;
 use crate::controllers::csi::provisioner::Provisioner;
 use crate::controllers::csi::registration::Registration;
 use crate::controllers::csi::shell::Shell;
+use crate::controllers::csi::{self, HostedDriver, liveness};
 use crate::controllers::events::{self, Recorder};
 use crate::controllers::health::{Figures, Health, LoopState};
 use crate::controllers::local_provisioner::controller::{
@@ -306,6 +306,12 @@ fn csi(host: &mut Host, starter: &Starter<'_>, server: &dyn Fn(&str) -> Arc<dyn 
         let (controller, resync) = (Arc::new(controller), Some(COMPANIONS_LOOK));
         host.loops.push(starter.controller_with(needed, actor, actor, health, resync, controller));
     }
+    let own = csi.hosted.iter().filter(|driver| !driver.is_stand_in());
+    let drivers: Vec<HostedDriver> = own.cloned().collect();
+    let watch = liveness::watch(drivers, csi.on_nodes.clone(), starter.clock.clone());
+    let (actor, health) = ("csi-livenessprobe", Health::default());
+    health.change(|figures| figures.state = LoopState::Running);
+    host.loops.push(starter.task(actor, actor, health, watch.boxed()));
 }
 
 /// Starts the attach/detach controller.

@@ -73,8 +73,9 @@ pub enum Scope {
     Kinds(&'static [&'static Kind]),
     /// Where Enter leads on.
     Openable,
-    /// Where a volume of a node is under the cursor, or the layer is about one.
-    Board,
+    /// Where a volume of a node is under the cursor or the layer is about one,
+    /// or about what CSI drivers are called for.
+    Output,
     /// Where the files of a volume are listed.
     Files,
     /// Where a step gate is: embedded clusters.
@@ -149,7 +150,7 @@ pub const ALL: &[Command] = commands! {
     Act::Open, ["open"], "", ["enter"], "open", Objects, Scope::Openable, "open: a claim's journey, an object's description";
     Act::Board, ["board"], "[NODE]", [], "", Objects, Scope::Everywhere, "the volumes of a node: what it should have beside what it has";
     Act::CreateFile, ["file"], "NAME TEXT", ["a"], "new file", Objects, Scope::Files, "a small new file in the volume that is listed";
-    Act::Output, ["output"], "", ["o"], "output", Objects, Scope::Board, "what the commands run for a volume of a node printed";
+    Act::Output, ["output"], "", ["o"], "output", Objects, Scope::Output, "what was run or called: a volume's commands on a node, the calls to CSI drivers";
     Act::Why, ["why"], "", ["w"], "why", Objects, CLAIM, "why it is as it is: every volume and what speaks against it";
     Act::Edit, ["edit"], "", ["e"], "edit", Objects, Scope::Object, "edit the YAML; checked by the server, shown as a diff";
     Act::Rebind, ["rebind"], "", ["b"], "rebind", Objects, STORAGE, "give a released volume to a claim, or a claim a volume";
@@ -176,7 +177,7 @@ pub const ALL: &[Command] = commands! {
     Act::Show(TableId::Pods), ["po", "pods", "pod"], "", [], "", Views, Scope::Everywhere, "pods and the claims they use";
     Act::Show(TableId::Nodes), ["no", "nodes", "node", "csinode"], "", [], "", Views, Scope::Everywhere, "nodes and their drivers";
     Act::Show(TableId::Attachments), ["va", "attachments", "volumeattachments", "volumeattachment"], "", [], "", Views, Scope::Everywhere, "which volume is attached where";
-    Act::Show(TableId::Drivers), ["csidriver", "drivers", "csidrivers"], "", [], "", Views, Scope::Everywhere, "CSI drivers and on how many nodes they are";
+    Act::Show(TableId::Drivers), ["csidriver", "drivers", "csidrivers"], "", [], "", Views, Scope::Everywhere, "CSI drivers: on which nodes; Enter: what each can do, calls, times, errors";
     Act::Show(TableId::StatefulSets), ["sts", "statefulsets", "statefulset"], "", [], "", Views, Scope::Everywhere, "stateful sets and the claims they make";
     Act::Show(TableId::Deployments), ["deploy", "deployments", "deployment"], "", [], "", Views, Scope::Everywhere, "deployments and how far their rollout is";
     Act::Show(TableId::Workloads), ["workloads", "wl"], "", [], "", Views, Scope::Everywhere, "stateful sets and deployments; Enter: down to pods, claims, volumes, nodes";
@@ -237,8 +238,8 @@ pub fn why_not(command: &Command, state: &State, data: &Data) -> Result<(), Refu
             if state.table().is_some()
                 || matches!(state.top().view, View::BoardVolume { .. } | View::Journey(_)) => {}
         Scope::Openable => return Err(Refusal::NotHere),
-        Scope::Board if state.board_volume().is_some() => {}
-        Scope::Board => return Err(Refusal::NotHere),
+        Scope::Output if state.board_volume().is_some() || state.calls_of().is_some() => {}
+        Scope::Output => return Err(Refusal::NotHere),
         Scope::Files if state.top().files.as_ref().is_some_and(|at| !at.volume.is_empty()) => {}
         Scope::Files => return Err(Refusal::NotHere),
         Scope::Object if target.is_some() => {}

@@ -14,6 +14,7 @@
 pub mod age;
 pub mod app;
 pub mod boards;
+pub mod calls;
 pub mod command;
 pub mod consequence;
 pub mod data;

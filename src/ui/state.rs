@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::kind;
 use crate::ui::dialog::Dialog;
 use crate::ui::editor::Editor;
 use crate::ui::lists::board::Aspect;
@@ -80,6 +81,8 @@ pub enum View {
         node: Target,
         volume: String,
     },
+    /// The calls to CSI drivers about a claim or a volume, or to one driver.
+    Calls(Target),
     /// One file in a mounted volume of a pod.
     File {
         pod: Target,
@@ -270,6 +273,20 @@ impl State {
         }
     }
 
+    /// Whose calls to CSI drivers can be opened from here.
+    pub fn calls_of(&self) -> Option<&Target> {
+        let has_calls = |kind| {
+            [kind::PERSISTENT_VOLUME_CLAIM, kind::PERSISTENT_VOLUME, kind::CSI_DRIVER]
+                .contains(&kind)
+        };
+        match &self.top().view {
+            View::Journey(target) | View::Describe(target) => {
+                Some(target).filter(|target| has_calls(target.kind))
+            }
+            _ => None,
+        }
+    }
+
     /// Puts a view on top. One that is there already comes back as it was left.
     pub fn open(&mut self, view: View) {
         let there = self.layers.iter().position(|layer| match (&layer.view, &view) {
@@ -344,7 +361,8 @@ impl Layer {
             | View::Why(target)
             | View::Describe(target)
             | View::Relations(target)
-            | View::Yaml(target) => Some(target),
+            | View::Yaml(target)
+            | View::Calls(target) => Some(target),
             View::Editor(editor) => Some(&editor.target),
             View::Table(_)
             | View::Help

@@ -12,6 +12,7 @@ use pvdeck::cluster::embedded::{Embedded, Options};
 use pvdeck::cluster::write_path::WritePath;
 use pvdeck::cluster::write_path::step_gate::StepGate;
 use pvdeck::controllers::csi::embedded::EmbeddedDriver;
+use pvdeck::controllers::csi::outside::OutsideDrivers;
 use pvdeck::controllers::host;
 use pvdeck::controllers::local_provisioner::controller::LocalProvisioner;
 use pvdeck::controllers::node_agent::agents::Agents;
@@ -88,6 +89,12 @@ impl World {
         Self::run_with(parallel, NodeMachines::Simulated, vec![driver], programs, play)
     }
 
+    /// The same with drivers that are reached as those outside are.
+    pub fn run_with_outside<T>(outside: OutsideDrivers, play: impl AsyncFnOnce(Self) -> T) -> T {
+        let options = EmbeddedOptions { outside: Some(outside), ..EmbeddedOptions::default() };
+        Self::run_as(ONE_AT_A_TIME, options, None, play)
+    }
+
     /// The same with FlexVolume drivers, which are yet to be installed.
     pub fn run_with_programs<T>(play: impl AsyncFnOnce(Self) -> T) -> T {
         let programs = tempfile::tempdir().expect("a folder");
@@ -111,30 +118,31 @@ impl World {
         programs: Option<TempDir>,
         play: impl AsyncFnOnce(Self) -> T,
     ) -> T {
+        let options = EmbeddedOptions { machines, drivers, ..EmbeddedOptions::default() };
+        Self::run_as(parallel, options, programs, play)
+    }
+
+    fn run_as<T>(
+        parallel: usize,
+        options: EmbeddedOptions,
+        programs: Option<TempDir>,
+        play: impl AsyncFnOnce(Self) -> T,
+    ) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
             .build()
             .expect("a runtime");
-        runtime
-            .block_on(async { play(Self::new(parallel, machines, drivers, programs).await).await })
+        runtime.block_on(async { play(Self::new(parallel, options, programs).await).await })
     }
 
-    async fn new(
-        parallel: usize,
-        machines: NodeMachines,
-        drivers: Vec<EmbeddedDriver>,
-        programs: Option<TempDir>,
-    ) -> Self {
+    async fn new(parallel: usize, options: EmbeddedOptions, programs: Option<TempDir>) -> Self {
         let clock = clock();
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
-        let controllers = host::Options { parallel, ..host::Options::default() };
         let options = EmbeddedOptions {
-            controllers: Some(controllers),
-            machines,
-            drivers,
+            controllers: Some(host::Options { parallel, ..host::Options::default() }),
             flex_volume: programs.as_ref().map(|folder| Arc::new(programs_in(folder.path()))),
-            ..EmbeddedOptions::default()
+            ..options
         };
         let session = Session::embedded_on(shared, options).expect("an embedded cluster");
         let user = Client::new(embedded(&session).clone(), "default");

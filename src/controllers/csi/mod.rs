@@ -25,6 +25,7 @@
 pub mod attach;
 pub mod attacher;
 pub mod embedded;
+pub mod liveness;
 pub mod outside;
 pub mod parameters;
 pub mod plan;

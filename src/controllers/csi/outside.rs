@@ -62,6 +62,11 @@ impl OutsideDrivers {
         Ok(Self { drivers, paths: Outside { root } })
     }
 
+    /// Drivers of these names, each with the way to it.
+    pub fn of(drivers: Vec<(String, Transport)>, root: PathBuf) -> Self {
+        Self { drivers, paths: Outside { root } }
+    }
+
     /// Adds them to the drivers of a cluster.
     pub fn join(&self, csi: &mut Csi, nodes: &[&str], clock: &Arc<dyn Clock>) {
         for (name, way) in &self.drivers {

@@ -1,10 +1,10 @@
 //! The newest calls to drivers: request and reply as people may see them, how
 //! long each took and how it ended.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -36,6 +36,62 @@ impl Call {
         let of = |field: &str| self.request[field].as_str();
         of("volume_id").or(of("name")).unwrap_or_default()
     }
+
+    /// How long it took; `None` while it is in flight.
+    pub fn took(&self) -> Option<SignedDuration> {
+        Some(self.ended?.duration_since(self.started))
+    }
+
+    /// Whether it ended in another way than well.
+    pub fn failed(&self) -> bool {
+        self.ended.is_some() && self.code != OK
+    }
+}
+
+/// The code of a call that went well.
+pub const OK: &str = "OK";
+
+/// The calls that say what a driver can do: the newest answers to them are
+/// kept however many other calls follow.
+const ABILITIES: [&str; 3] =
+    ["GetPluginCapabilities", "ControllerGetCapabilities", "NodeGetCapabilities"];
+
+/// What the calls of one kind to a driver amount to.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RpcFigures {
+    pub driver: Arc<str>,
+    pub rpc: &'static str,
+    pub ended: usize,
+    pub in_flight: usize,
+    /// Of all that have ended.
+    pub total: SignedDuration,
+    pub slowest: SignedDuration,
+    /// How many ended with which code, those that went well left out.
+    pub failures: BTreeMap<&'static str, usize>,
+    /// The newest failure, and what was said.
+    pub last_failure: Option<(Timestamp, &'static str, String)>,
+}
+
+impl RpcFigures {
+    /// How long one takes on the average.
+    pub fn mean(&self) -> SignedDuration {
+        i32::try_from(self.ended).ok().and_then(|n| self.total.checked_div(n)).unwrap_or_default()
+    }
+
+    fn count(&mut self, call: &Call) {
+        let Some(took) = call.took() else {
+            self.in_flight += 1;
+            return;
+        };
+        self.ended += 1;
+        self.total += took;
+        self.slowest = self.slowest.max(took);
+        if call.failed() {
+            *self.failures.entry(call.code).or_default() += 1;
+            let said = call.reply.as_str().unwrap_or_default().to_owned();
+            self.last_failure = Some((call.ended.unwrap_or(call.started), call.code, said));
+        }
+    }
 }
 
 /// The calls of a cluster. Clones share them.
@@ -49,12 +105,46 @@ pub struct Calls {
 struct Kept {
     calls: VecDeque<Call>,
     last_id: u64,
+    /// The newest answers to [`ABILITIES`], by driver and call.
+    abilities: BTreeMap<(Arc<str>, &'static str), Value>,
 }
 
 impl Calls {
     /// All that are kept, oldest first.
     pub fn all(&self) -> Vec<Call> {
         self.lock().calls.iter().cloned().collect()
+    }
+
+    /// What the calls that are kept amount to, by driver and kind.
+    pub fn figures(&self) -> Vec<RpcFigures> {
+        let kept = self.lock();
+        let mut figures: BTreeMap<(&str, &str), RpcFigures> = BTreeMap::new();
+        for call in &kept.calls {
+            let own = figures.entry((&call.driver, call.rpc)).or_insert_with(|| RpcFigures {
+                driver: call.driver.clone(),
+                rpc: call.rpc,
+                ..RpcFigures::default()
+            });
+            own.count(call);
+        }
+        figures.into_values().collect()
+    }
+
+    /// The newest calls that pass, oldest first, at most so many.
+    pub fn newest(&self, passes: impl Fn(&Call) -> bool, max: usize) -> Vec<Call> {
+        let kept = self.lock();
+        let newest = kept.calls.iter().rev().filter(|call| passes(call)).take(max);
+        let mut newest: Vec<Call> = newest.cloned().collect();
+        newest.reverse();
+        newest
+    }
+
+    /// The newest answers of drivers about what they can do, by driver and
+    /// call.
+    pub fn abilities(&self) -> Vec<(Arc<str>, &'static str, Value)> {
+        let kept = self.lock();
+        let said = kept.abilities.iter();
+        said.map(|((driver, rpc), reply)| (driver.clone(), *rpc, reply.clone())).collect()
     }
 
     /// Rises when a call begins or ends.
@@ -85,7 +175,11 @@ impl Calls {
 
     pub(super) fn end(&self, id: u64, at: Timestamp, code: &'static str, reply: Value) {
         let mut kept = self.lock();
-        if let Some(call) = kept.calls.iter_mut().rev().find(|call| call.id == id) {
+        let Kept { calls, abilities, .. } = &mut *kept;
+        if let Some(call) = calls.iter_mut().rev().find(|call| call.id == id) {
+            if code == OK && ABILITIES.contains(&call.rpc) {
+                abilities.insert((call.driver.clone(), call.rpc), reply.clone());
+            }
             (call.ended, call.code, call.reply) = (Some(at), code, reply);
         }
         drop(kept);
@@ -119,5 +213,61 @@ fn is_unset(value: &Value) -> bool {
         Value::Array(list) => list.is_empty(),
         Value::Object(map) => map.is_empty(),
         Value::Bool(true) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn call(driver: &str, rpc: &'static str, volume: &str) -> Call {
+        Call {
+            id: 0,
+            driver: driver.into(),
+            node: "".into(),
+            rpc,
+            started: Timestamp::UNIX_EPOCH,
+            ended: None,
+            code: "",
+            request: json!({"volume_id": volume}),
+            reply: Value::Null,
+        }
+    }
+
+    #[test]
+    fn figures_tell_flight_time_and_codes_per_call() {
+        let calls = Calls::default();
+        let end = |id, ms, code, reply| {
+            let at = Timestamp::from_millisecond(ms).expect("a time");
+            calls.end(id, at, code, reply);
+        };
+        let first = calls.begin(call("a", "NodeStageVolume", "v"));
+        let second = calls.begin(call("a", "NodeStageVolume", "w"));
+        calls.begin(call("a", "NodeStageVolume", "v"));
+        end(first, 20, OK, Value::Null);
+        end(second, 60, "NotFound", "no such volume".into());
+        let figures = calls.figures();
+        let [own] = &figures[..] else { panic!("{figures:?}") };
+        assert_eq!((own.ended, own.in_flight), (2, 1));
+        assert_eq!((own.mean().as_millis(), own.slowest.as_millis()), (40, 60));
+        assert_eq!(own.failures, [("NotFound", 1)].into());
+        assert!(own.last_failure.as_ref().is_some_and(|(_, _, said)| said == "no such volume"));
+        let of_one = calls.newest(|call| call.subject() == "v", 1);
+        assert_eq!(of_one.iter().map(|call| call.id).collect::<Vec<_>>(), [3]);
+    }
+
+    #[test]
+    fn what_a_driver_can_do_outlives_the_calls() {
+        let calls = Calls::default();
+        let id = calls.begin(call("a", "NodeGetCapabilities", ""));
+        calls.end(id, Timestamp::UNIX_EPOCH, OK, json!({"capabilities": []}));
+        for _ in 0..=CALLS_MAX {
+            let id = calls.begin(call("a", "NodePublishVolume", "v"));
+            calls.end(id, Timestamp::UNIX_EPOCH, OK, Value::Null);
+        }
+        assert!(calls.figures().iter().all(|own| own.rpc != "NodeGetCapabilities"));
+        assert_eq!(calls.abilities().len(), 1);
     }
 }

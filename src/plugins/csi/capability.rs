@@ -4,11 +4,13 @@
 
 use pvdeck_csi_proto::csi::controller_service_capability::{self, rpc as controller_rpc};
 use pvdeck_csi_proto::csi::node_service_capability::{self, rpc as node_rpc};
-use pvdeck_csi_proto::csi::plugin_capability::{self, service};
+use pvdeck_csi_proto::csi::plugin_capability::{self, service, volume_expansion};
 use pvdeck_csi_proto::csi::volume_capability::access_mode::Mode;
 use pvdeck_csi_proto::csi::volume_capability::{AccessMode as CsiMode, AccessType};
 use pvdeck_csi_proto::csi::volume_capability::{BlockVolume, MountVolume};
 use pvdeck_csi_proto::csi::{self, VolumeCapability};
+
+use serde_json::Value;
 
 use crate::model::access_modes::{AccessMode, AccessModes};
 
@@ -56,6 +58,34 @@ pub fn node_abilities(reply: &csi::NodeGetCapabilitiesResponse) -> Vec<node_rpc:
         None => None,
     });
     known.collect()
+}
+
+/// The names of what a driver says it can do, from its answer as it is shown.
+/// Numbers that the specification does not have are told as such.
+pub fn ability_names(rpc: &str, reply: &Value) -> Vec<String> {
+    let listed = reply["capabilities"].as_array().into_iter().flatten();
+    let kinds = listed.filter_map(|one| one["type"].as_object()?.iter().next());
+    let name = |(kind, of): (&String, &Value)| {
+        let number = i32::try_from(of["type"].as_i64().unwrap_or_default()).unwrap_or_default();
+        let known = match (rpc, &**kind) {
+            ("ControllerGetCapabilities", _) => {
+                controller_rpc::Type::try_from(number).ok().map(|kind| kind.as_str_name())
+            }
+            ("NodeGetCapabilities", _) => {
+                node_rpc::Type::try_from(number).ok().map(|kind| kind.as_str_name())
+            }
+            (_, "VolumeExpansion") => {
+                let kind = volume_expansion::Type::try_from(number).ok();
+                return kind.map_or_else(
+                    || format!("expansion {number}"),
+                    |kind| format!("{}_EXPANSION", kind.as_str_name()),
+                );
+            }
+            _ => service::Type::try_from(number).ok().map(|kind| kind.as_str_name()),
+        };
+        known.map_or_else(|| format!("unknown {number}"), str::to_owned)
+    };
+    kinds.map(name).collect()
 }
 
 /// An access mode in CSI's terms. `multi_writer`: the driver knows more than
@@ -116,6 +146,22 @@ pub fn mount(mode: Mode, fs_type: &str, mount_flags: Vec<String>) -> VolumeCapab
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn abilities_have_the_names_of_the_specification() {
+        let reply = |kind: &str, numbers: &[i32]| {
+            let one = |number: &i32| serde_json::json!({"type": {kind: {"type": number}}});
+            serde_json::json!({"capabilities": numbers.iter().map(one).collect::<Vec<_>>()})
+        };
+        let names = |rpc, reply: &Value| ability_names(rpc, reply).join(" ");
+        let controller = names("ControllerGetCapabilities", &reply("Rpc", &[1, 9, 99]));
+        assert_eq!(controller, "CREATE_DELETE_VOLUME EXPAND_VOLUME unknown 99");
+        assert_eq!(names("NodeGetCapabilities", &reply("Rpc", &[1])), "STAGE_UNSTAGE_VOLUME");
+        let service = names("GetPluginCapabilities", &reply("Service", &[1]));
+        assert_eq!(service, "CONTROLLER_SERVICE");
+        let grows = names("GetPluginCapabilities", &reply("VolumeExpansion", &[1]));
+        assert_eq!(grows, "ONLINE_EXPANSION");
+    }
 
     #[test]
     fn several_modes_are_attached_as_the_widest_or_refused() {

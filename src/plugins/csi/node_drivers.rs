@@ -33,6 +33,11 @@ impl NodeDrivers {
         self.lock().get(node)?.get(driver).cloned()
     }
 
+    /// The way to a driver on the first node that has it.
+    pub fn anywhere(&self, driver: &str) -> Option<Client> {
+        self.lock().values().find_map(|drivers| drivers.get(driver)).cloned()
+    }
+
     /// The drivers on a node, by name.
     pub fn on(&self, node: &str) -> Vec<Client> {
         self.lock().get(node).into_iter().flat_map(|drivers| drivers.values().cloned()).collect()

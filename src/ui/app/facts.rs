@@ -111,6 +111,7 @@ pub struct Links {
     journal: watch::Receiver<u64>,
     progress: Option<watch::Receiver<Progress>>,
     boards: Option<watch::Receiver<u64>>,
+    calls: Option<watch::Receiver<u64>>,
 }
 
 impl Links {
@@ -122,12 +123,13 @@ impl Links {
             journal: path.journal().changes(),
             progress: opened.progress.clone(),
             boards: boards.map(|boards| boards.changes()),
+            calls: opened.session.demo.as_ref().map(|demo| demo.calls.changes()),
         }
     }
 
-    /// Waits until one of them changed; boards only where one is seen, as those
-    /// of many nodes change all the time.
-    pub async fn changed(&mut self, board_is_seen: bool) {
+    /// Waits until one of them changed; boards and calls only where such are
+    /// seen, as those of many nodes change all the time.
+    pub async fn changed(&mut self, board_is_seen: bool, calls_are_seen: bool) {
         let progress = async {
             match &mut self.progress {
                 Some(progress) => progress.changed().await,
@@ -140,12 +142,19 @@ impl Links {
                 _ => std::future::pending().await,
             }
         };
+        let calls = async {
+            match &mut self.calls {
+                Some(calls) if calls_are_seen => calls.changed().await,
+                _ => std::future::pending().await,
+            }
+        };
         // A sender that is gone will never change again.
         let ended = tokio::select! {
             changed = self.gate.changed() => changed,
             changed = self.journal.changed() => changed,
             changed = progress => changed,
             changed = boards => changed,
+            changed = calls => changed,
         };
         if ended.is_err() {
             std::future::pending::<()>().await;
@@ -178,6 +187,7 @@ impl Shell {
         self.data.scenario = self.opened.progress.as_ref().map(|now| now.borrow().clone());
         self.take_journal();
         self.take_boards();
+        self.take_calls();
         self.data.follow(&self.state);
     }
 

@@ -11,6 +11,7 @@
 //! Real time here is the person's: it goes on while a demo's clock stands.
 
 mod boards;
+mod calls;
 mod effects;
 mod facts;
 mod files;

@@ -18,6 +18,7 @@ use crate::model::kind::Kind;
 use crate::ui::app::facts::Links;
 use crate::ui::app::{Ending, Opened, Opener, RunOptions, Trouble, UiError, facts, theme_folder};
 use crate::ui::boards;
+use crate::ui::calls;
 use crate::ui::data::{Data, Look};
 use crate::ui::keymap::Keymap;
 use crate::ui::message::{Answer, Message};
@@ -185,13 +186,14 @@ impl Shell {
             let clock = self.clock.clone();
             let sleep = clock.sleep(self.sleep_for(), TimerUse::Housekeeping);
             let board_is_seen = boards::shows_boards(&self.state);
+            let calls_are_seen = calls::shows_calls(&self.state);
             tokio::select! {
                 chunk = input.recv() => self.take_chunk(chunk)?,
                 changed = self.subscription.changed() => {
                     self.data.await_absorbing(changed);
                     self.draw_soon();
                 }
-                () = self.links.changed(board_is_seen) => self.draw_soon(),
+                () = self.links.changed(board_is_seen, calls_are_seen) => self.draw_soon(),
                 Some(answer) = answered.recv() => self.take_answer(answer)?,
                 Some(text) = panicked(&mut self.panics) => {
                     self.take(Message::Notice { text, failed: true })?;

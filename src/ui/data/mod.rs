@@ -33,6 +33,7 @@ use crate::model::stateful_set::StatefulSet;
 use crate::model::volume::Volume;
 use crate::scenario::Progress;
 use crate::ui::boards::Boards;
+use crate::ui::calls::CallFacts;
 pub use crate::ui::facts::{Access, ControllerFacts, Look, SessionFacts, Stepping};
 use crate::ui::keymap::Keymap;
 use crate::ui::lists::board::BoardList;
@@ -77,6 +78,8 @@ pub struct Data {
     pub verdicts: Verdicts,
     /// What is on the nodes that are looked at.
     pub boards: Boards,
+    /// The calls to CSI drivers, where the seen view shows them.
+    pub calls: CallFacts,
     lists: Lists,
     changed: Changes,
     /// Changed objects that the next frame has to take in.
@@ -142,6 +145,7 @@ impl Data {
             whys: Whys::default(),
             verdicts: Verdicts::default(),
             boards: Boards::default(),
+            calls: CallFacts::default(),
             lists: Lists::default(),
             changed: Changes::default(),
         };

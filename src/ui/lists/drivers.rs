@@ -1,7 +1,8 @@
 //! The row of a CSIDriver.
 
 use crate::model::csi::CsiDriver;
-use crate::ui::age::age;
+use crate::ui::age::{age, clock_time};
+use crate::ui::calls::CallFacts;
 use crate::ui::lists::order::{Listing, Rank};
 use crate::ui::lists::{Cell, Column, Context, column};
 use crate::ui::reason;
@@ -22,6 +23,28 @@ fn yes_or_no(yes: bool) -> &'static str {
 
 fn nodes(driver: &CsiDriver, context: Context<'_>) -> usize {
     reason::registered(&driver.meta.key.name, context.tables)
+}
+
+/// How it fares: where it is, what is in flight, what failed.
+pub fn in_words(driver: &CsiDriver, calls: &CallFacts, context: Context<'_>) -> String {
+    let name = &*driver.meta.key.name;
+    let (nodes, all) = (nodes(driver, context), context.tables.nodes.len());
+    let own = || calls.figures.iter().filter(|own| *own.driver == *name);
+    let flight: usize = own().map(|own| own.in_flight).sum();
+    let done: usize = own().map(|own| own.ended).sum();
+    let last = own().filter_map(|own| Some((own.last_failure.as_ref()?, own.rpc)));
+    let last = last.max_by_key(|((at, ..), _)| *at);
+    let failed = match last {
+        Some(((at, code, _), rpc)) => {
+            format!("; last failure {rpc} {code} at {}", clock_time(at.as_second()))
+        }
+        None => String::new(),
+    };
+    let called = match (done, flight) {
+        (0, 0) => String::new(),
+        _ => format!("; {done} calls done, {flight} in flight"),
+    };
+    format!("{name}: on {nodes} of {all} nodes{called}{failed}")
 }
 
 impl Listing for CsiDriver {

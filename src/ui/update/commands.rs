@@ -209,8 +209,13 @@ fn open_board_of_journey(state: &mut State, data: &Data) -> Vec<Effect> {
     vec![Effect::Relens(TableId::Board)]
 }
 
-/// What the commands for the chosen volume of a node printed.
+/// What the commands for the chosen volume of a node printed, or what CSI
+/// drivers were asked and answered.
 fn open_output(state: &mut State) {
+    if let Some(target) = state.calls_of().cloned() {
+        state.open(View::Calls(target));
+        return;
+    }
     let Some((node, volume)) = state.board_volume() else { return };
     let view = View::Output { node: node.clone(), volume: volume.to_owned() };
     match state.top().view {
@@ -253,7 +258,12 @@ fn next_page(state: &mut State) -> Vec<Effect> {
         View::Yaml(target) => View::Describe(target),
         View::BoardVolume { node, volume } => View::Output { node, volume },
         View::Output { node, volume } => View::BoardVolume { node, volume },
-        View::Table(_) | View::Help | View::Step | View::File { .. } | View::Editor(_) => {
+        View::Table(_)
+        | View::Help
+        | View::Step
+        | View::Calls(_)
+        | View::File { .. }
+        | View::Editor(_) => {
             return Vec::new();
         }
     };

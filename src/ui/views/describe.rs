@@ -12,10 +12,10 @@ use crate::model::volume::Volume;
 use crate::ui::age::age;
 use crate::ui::data::Data;
 use crate::ui::lists::{Context, claims, classes, nodes, pods, volumes};
-use crate::ui::reason;
 use crate::ui::sign::Sign;
 use crate::ui::target::Target;
 use crate::ui::theme::Role;
+use crate::ui::views::driver;
 use crate::ui::views::page::Page;
 
 /// Events shown of one object.
@@ -32,6 +32,7 @@ pub fn write(page: &mut Page<'_>, target: &Target, data: &Data) {
             of_volume(page, volume, context);
         } else if let Some(class) = tables.classes.by_uid(uid) {
             of_class(page, class, context);
+            driver::of_provisioner(page, class, data, context);
         } else if let Some(pod) = tables.pods.by_uid(uid) {
             of_pod(page, pod, context);
         } else if let Some(node) = tables.nodes.by_uid(uid) {
@@ -47,9 +48,8 @@ pub fn write(page: &mut Page<'_>, target: &Target, data: &Data) {
             }
             common(page, &attachment.meta, context);
         } else if let Some(driver) = tables.csi_drivers.by_uid(uid) {
-            let nodes = reason::registered(&driver.meta.key.name, tables);
-            page.fact("registered", &format!("on {nodes} of {} nodes", tables.nodes.len()));
-            page.fact("attaches", if driver.attach_required { "yes" } else { "no" });
+            driver::of_driver(page, driver, data, context);
+            page.rule();
             common(page, &driver.meta, context);
         } else if let Some(set) = tables.stateful_sets.by_uid(uid) {
             page.fact("ready", &format!("{} of {}", set.ready_replicas, set.replicas));

@@ -2,8 +2,10 @@
 //! drawn by [`super::widgets::table`].
 
 pub mod board;
+pub mod calls;
 pub mod describe;
 pub mod dialogs;
+pub mod driver;
 pub mod editor;
 pub mod files;
 pub mod help;
@@ -32,6 +34,7 @@ pub fn document(state: &State, data: &Data) -> Vec<Line<'static>> {
         View::Journey(target) => journey::write(&mut page, target, data),
         View::Why(target) => why::write(&mut page, target, data),
         View::Describe(target) => describe::write(&mut page, target, data),
+        View::Calls(target) => calls::write(&mut page, target, data),
         View::Relations(target) => related::write(&mut page, target, data),
         View::BoardVolume { node, volume } => board::write(&mut page, node, volume, data),
         View::Output { node, volume } => board::output(&mut page, node, volume, data),

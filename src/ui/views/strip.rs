@@ -1,6 +1,7 @@
 //! What is said of the row under the cursor, below its table.
 
-use crate::ui::lists::{Cell, Context, Listed, plugins, volumes};
+use crate::ui::calls::CallFacts;
+use crate::ui::lists::{Cell, Context, Listed, classes, drivers, plugins, volumes};
 use crate::ui::state::TableId;
 use crate::ui::target::Target;
 
@@ -10,6 +11,7 @@ pub fn of_row(
     target: Option<&Target>,
     listed: &dyn Listed,
     at: usize,
+    calls: &CallFacts,
     context: Context<'_>,
 ) -> String {
     let tables = context.tables;
@@ -39,6 +41,14 @@ pub fn of_row(
             return format!("{}: {}{said}{hint}", target.name, volumes::source_text(volume));
         }
     }
+    if let Some(target) = target {
+        if let Some(class) = tables.classes.by_uid(&target.uid) {
+            return format!("{}: {}", class.provisioner, classes::health(class, context).1);
+        }
+        if let Some(driver) = tables.csi_drivers.by_uid(&target.uid) {
+            return drivers::in_words(driver, calls, context);
+        }
+    }
     let cells = listed.row(context, at).map(|row| row.cells).unwrap_or_default();
     match table {
         // The last column is the one that is cut short.
@@ -47,7 +57,14 @@ pub fn of_row(
             None => String::new(),
         },
         TableId::Plugins => {
-            listed.id_at(at).map(|field| plugins::words(&field)).unwrap_or_default()
+            let field = listed.id_at(at).unwrap_or_default();
+            match &*field {
+                // Which drivers there are comes first: it may be long.
+                "flexVolume" => {
+                    format!("{} {}", calls.flex_volume_in_words(), plugins::words(&field))
+                }
+                _ => plugins::words(&field),
+            }
         }
         TableId::Contexts => "Enter opens this cluster".into(),
         TableId::Namespaces => "Enter narrows all lists to this namespace; 0 shows all".into(),

@@ -215,7 +215,7 @@ fn strip_text(state: &State, data: &Data, table: TableId) -> (Role, String) {
         let listed = data.listed(table);
         let at = listed.position(context, id)?;
         let target = listed.target(context, id);
-        let said = strip::of_row(table, target.as_ref(), listed, at, context);
+        let said = strip::of_row(table, target.as_ref(), listed, at, &data.calls, context);
         Some(said)
     });
     (Role::Text, format!("{}{marks}", said.unwrap_or_default()))

@@ -60,6 +60,7 @@ fn what_is_seen(state: &State, data: &Data) -> String {
             View::Yaml(target) => format!("yaml {}", target.title()),
             View::Describe(target) => format!("describe {}", target.title()),
             View::Relations(target) => format!("relations {}", target.title()),
+            View::Calls(target) => format!("calls {}", target.title()),
             View::Journey(_) => "journey".into(),
             View::Why(_) => "why".into(),
             View::BoardVolume { node, .. } => format!("volume on {}", node.name),

@@ -2,6 +2,7 @@
 //! a terminal.
 
 mod boards;
+mod drivers;
 mod files;
 mod keys;
 mod sample;

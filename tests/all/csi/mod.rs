@@ -1,6 +1,7 @@
 //! CSI over real sockets: our own driver against what the conformance suite
 //! demands of any.
 
+mod bad_drivers;
 mod conformance;
 mod killed;
 mod node;

@@ -18,6 +18,7 @@ use crate::ui::lists::{Context, claims, volumes};
 use crate::ui::sign::Sign;
 use crate::ui::target::Target;
 use crate::ui::theme::Role;
+use crate::ui::views::calls;
 use crate::ui::views::describe;
 use crate::ui::views::page::Page;
 
@@ -59,6 +60,7 @@ pub fn write(page: &mut Page<'_>, target: &Target, data: &Data) {
             draw(page, &stage, &mut stuck);
         }
         nodes(page, claim, context, data, &mut stuck);
+        calls::of_journey(page, data);
         page.rule();
         let reason = context.reasons.of(claim);
         let role = match reason.sign {
