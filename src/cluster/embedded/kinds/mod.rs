@@ -27,6 +27,7 @@ mod node;
 mod persistent_volume;
 pub mod persistent_volume_claim;
 mod pod;
+mod pod_changes;
 mod pod_rules;
 mod pod_status;
 mod pod_template;

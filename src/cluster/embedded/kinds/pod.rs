@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::json::{child, fill, is_true, list, put, restore, text};
 use super::pod_template::default_spec;
 use super::table::{AGE, NAME, age, column, name, or, wide};
-use super::{pod_rules, pod_status, pod_template};
+use super::{pod_changes, pod_rules, pod_status, pod_template};
 use crate::cluster::embedded::kind::{
     AdmissionView, Column, SelectableField, ServedKind, Subresource, Traits,
 };
@@ -135,7 +135,14 @@ fn prepare(object: &mut Value, old: Option<&Value>, subresource: Option<&str>, _
     match (old, subresource) {
         (None, _) => {
             let class = pod_template::quality_of_service(object);
-            put(object, "status", Some(json!({"phase": "Pending", "qosClass": class})));
+            let mut status = json!({"phase": "Pending", "qosClass": class});
+            if !list(object, "/spec/schedulingGates").is_empty() {
+                status["conditions"] = json!([{
+                    "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+                    "message": "Scheduling is blocked due to non-empty scheduling gates",
+                }]);
+            }
+            put(object, "status", Some(status));
         }
         (Some(old), Some("status")) => {
             restore(object, old, "spec");
@@ -193,7 +200,7 @@ fn validate_update(
 ) {
     metadata::validate_update(object, old, errors);
     if subresource.is_none() {
-        pod_rules::validate_changes(object, old, errors);
+        pod_changes::validate(object, old, errors);
     }
 }
 

@@ -4,10 +4,10 @@
 use serde_json::{Value, json};
 
 use super::claim_spec;
-use super::json::{entries, integer, is_set, list, put, text};
+use super::json::{entries, integer, is_set, list, text};
 use super::volume_source;
 use crate::cluster::embedded::status::FieldErrors;
-use crate::cluster::embedded::validation::{diff, duplicate, metadata, names, not_found};
+use crate::cluster::embedded::validation::{duplicate, metadata, names, not_found};
 use crate::model::quantity::Quantity;
 
 /// The rules of a pod spec at `path`.
@@ -37,6 +37,27 @@ pub fn validate(spec: &Value, path: &str, errors: &mut FieldErrors) {
         }
     }
     tolerations(spec, &format!("{path}.tolerations"), errors);
+    scheduling_gates(spec, path, errors);
+}
+
+/// Gates hold a pod back from the scheduler, so it cannot be on a node as well.
+fn scheduling_gates(spec: &Value, path: &str, errors: &mut FieldErrors) {
+    let gates = list(spec, "/schedulingGates");
+    let mut seen = Vec::new();
+    for (index, gate) in gates.iter().enumerate() {
+        let (name, path) = (text(gate, "/name"), format!("{path}.schedulingGates[{index}]"));
+        for wrong in names::qualified(name) {
+            errors.invalid(path.as_str(), name, wrong);
+        }
+        if seen.contains(&name) {
+            duplicate(path, name, errors);
+        }
+        seen.push(name);
+    }
+    if !gates.is_empty() && !text(spec, "/nodeName").is_empty() {
+        let detail = "cannot be set until all schedulingGates have been cleared";
+        errors.forbidden(format!("{path}.nodeName"), detail);
+    }
 }
 
 /// A field that holds one of a few words.
@@ -278,42 +299,4 @@ fn resources(container: &Value, path: &str, errors: &mut FieldErrors) {
             errors.invalid(format!("{path}.requests"), request.clone(), detail);
         }
     }
-}
-
-/// What an update may not change in a pod: nearly everything.
-pub fn validate_changes(pod: &Value, old: &Value, errors: &mut FieldErrors) {
-    let nothing = json!({});
-    let old_spec = old.get("spec").unwrap_or(&nothing);
-    let mut spec = pod.get("spec").unwrap_or(&nothing).clone();
-    for field in ["containers", "initContainers"] {
-        let images: Vec<_> =
-            list(old_spec, &format!("/{field}")).iter().map(|c| c.get("image").cloned()).collect();
-        if list(&spec, &format!("/{field}")).len() == images.len() {
-            let all = spec.get_mut(field).and_then(Value::as_array_mut).into_iter().flatten();
-            for (container, image) in all.zip(images) {
-                put(container, "image", image);
-            }
-        }
-    }
-    if tolerations_only_added(&spec, old_spec) {
-        put(&mut spec, "tolerations", old_spec.get("tolerations").cloned());
-    }
-    put(&mut spec, "activeDeadlineSeconds", old_spec.get("activeDeadlineSeconds").cloned());
-    if spec != *old_spec {
-        errors.forbidden(
-            "spec",
-            format!(
-                "pod updates may not change fields other than `spec.containers[*].image`,\
-                 `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` \
-                 (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` \
-                 (allow it to be set to 1 if it was previously negative)\n{}",
-                diff::of_type(old_spec, &spec, "core.v1.PodSpec")
-            ),
-        );
-    }
-}
-
-fn tolerations_only_added(spec: &Value, old: &Value) -> bool {
-    let after = list(spec, "/tolerations");
-    list(old, "/tolerations").iter().all(|toleration| after.contains(toleration))
 }
