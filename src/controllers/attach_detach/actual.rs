@@ -20,9 +20,10 @@ use crate::model::node::AttachedVolume;
 pub struct ActualState {
     volumes: HashMap<Arc<str>, Entry>,
     by_node: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
-    /// The last known `volumesInUse` of each node, and what has been attached
-    /// since it was reported.
+    /// The last known `volumesInUse` of each node.
     in_use: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
+    /// What was attached since it was reported: the node may be about to use it.
+    assumed: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -84,7 +85,7 @@ impl ActualState {
         }
         entry.nodes.entry(node.clone()).or_insert_with(|| {
             self.by_node.entry(node.clone()).or_default().insert(unique_name.clone());
-            self.in_use.entry(node.clone()).or_default().insert(unique_name.clone());
+            self.assumed.entry(node.clone()).or_default().insert(unique_name.clone());
             Pair {
                 confirmed: false,
                 device_path: "".into(),
@@ -119,6 +120,7 @@ impl ActualState {
 
     /// The node's own report replaces all that was known or assumed.
     pub fn set_in_use(&mut self, node: &Arc<str>, volumes: &[Arc<str>]) {
+        self.assumed.remove(node);
         if volumes.is_empty() {
             self.in_use.remove(node);
         } else {
@@ -126,9 +128,16 @@ impl ActualState {
         }
     }
 
+    /// The node is gone: what it said last holds, and it begins to use nothing.
+    pub fn end_of_node(&mut self, node: &str) {
+        self.assumed.remove(node);
+    }
+
     /// Whether the node uses the volume, or may be about to.
     pub fn is_in_use(&self, unique_name: &str, node: &str) -> bool {
-        self.in_use.get(node).is_some_and(|volumes| volumes.contains(unique_name))
+        [&self.in_use, &self.assumed]
+            .iter()
+            .any(|known| known.get(node).is_some_and(|volumes| volumes.contains(unique_name)))
     }
 
     /// Nobody wants it there since `now`, if not since before.
@@ -198,6 +207,7 @@ impl ActualState {
     pub fn forget_node(&mut self, node: &str) {
         if !self.by_node.contains_key(node) {
             self.in_use.remove(node);
+            self.assumed.remove(node);
         }
     }
 }

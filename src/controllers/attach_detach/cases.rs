@@ -408,3 +408,14 @@ fn a_pod_that_goes_takes_its_wishes_along_and_others_keep_theirs() {
     assert!(!world.desired.nodes_wanting("v").any(|_| true));
     assert!(world.desired.unmanage("a"));
 }
+
+#[test]
+fn a_node_that_goes_uses_what_it_said_and_nothing_that_was_only_assumed() {
+    let mut actual = ActualState::default();
+    let (node, said, tried) = (text("a"), text("said"), text("tried"));
+    actual.set_in_use(&node, std::slice::from_ref(&said));
+    actual.mark_uncertain(&tried, None, &node);
+    assert!(actual.is_in_use(&said, &node) && actual.is_in_use(&tried, &node));
+    actual.end_of_node(&node);
+    assert!(actual.is_in_use(&said, &node) && !actual.is_in_use(&tried, &node));
+}

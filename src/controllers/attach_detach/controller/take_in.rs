@@ -123,7 +123,11 @@ impl State {
 
     fn take_in_node(&mut self, tables: &Tables, key: &Key, nodes: &mut BTreeSet<Arc<str>>) {
         let name = &key.name;
-        if let Some(row) = tables.nodes.get(key) {
+        let row = tables.nodes.get(key);
+        if row.is_none() {
+            self.actual.end_of_node(name);
+        }
+        if let Some(row) = row {
             self.actual.set_in_use(name, &row.volumes_in_use);
             if row.is_managed() && self.desired.manage(name) {
                 tables.pods_on(name).for_each(|pod| self.look_at_pod(pod));
