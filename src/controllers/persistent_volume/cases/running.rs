@@ -95,6 +95,20 @@ fn k_5_2_a_claim_added_later_or_there_at_start_is_bound() {
 }
 
 #[test]
+fn a_claim_replaced_before_it_was_seen_to_go_has_its_volume_released() {
+    let case = Case::new("5-2");
+    case.volume("1Gi Available");
+    case.claim("1Gi Pending");
+    case.settle();
+    case.phases("Bound", "Bound");
+    let mut another = claim(&case.names, "2Gi Pending", None);
+    another["metadata"]["uid"] = "another".into();
+    case.world.server.put(another);
+    case.settle();
+    case.phases("Released", "Pending");
+}
+
+#[test]
 fn k_5_2_3_capacity_before_a_pending_resize_is_the_claims() {
     let case = Case::new("5-2");
     case.volume("2Gi Available bc resize=1Gi");

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{PersistentVolumeController, PodNews, State};
+use crate::controllers::persistent_volume::annotations::SELECTED_NODE;
 use crate::model::claim::ClaimPhase;
 use crate::model::class::BindingMode;
 use crate::model::kind;
@@ -86,32 +87,47 @@ impl PersistentVolumeController {
     }
 
     fn take_in_claim(&self, state: &mut State, key: Key, queue: &mut Vec<ObjectRef>) {
-        match self.parts.mirror.read(|tables| tables.claims.get(&key).cloned()) {
-            Some(row) => {
-                if state.cache.put_claim(row) {
-                    queue.push(claim_ref(key));
-                }
-            }
-            None => {
-                let gone = state.cache.remove_claim(&key);
-                state.latency.provisioning_over(&key);
-                state.waiting.remove(&key);
-                // Its volume is released at once, also one that was only
-                // reserved when the claim went.
-                let reserved = state.cache.volumes().of_claim(&key);
-                queue.extend(reserved.map(|row| volume_ref(row.meta.key.name.clone())));
-                let named = gone.map(|gone| gone.volume_name.clone());
-                queue.extend(named.filter(|name| !name.is_empty()).map(volume_ref));
-            }
+        let row = self.parts.mirror.read(|tables| tables.claims.get(&key).cloned());
+        let held = state.cache.claim(&key).map(|held| held.meta.uid.clone());
+        // Another of that name may have come before it was seen to go.
+        if held != row.as_ref().map(|row| row.meta.uid.clone()) {
+            Self::let_claim_go(state, &key, queue);
         }
+        if let Some(row) = row
+            && state.cache.put_claim(row)
+        {
+            queue.push(claim_ref(key));
+        }
+    }
+
+    /// A claim is gone: its volume is released at once, also one that was only
+    /// reserved when the claim went.
+    fn let_claim_go(state: &mut State, key: &Key, queue: &mut Vec<ObjectRef>) {
+        let gone = state.cache.remove_claim(key);
+        state.latency.provisioning_over(key);
+        state.waiting.remove(key);
+        let reserved = state.cache.volumes().of_claim(key);
+        queue.extend(reserved.map(|row| volume_ref(row.meta.key.name.clone())));
+        let named = gone.map(|gone| gone.volume_name.clone());
+        queue.extend(named.filter(|name| !name.is_empty()).map(volume_ref));
     }
 
     fn take_in_class(&self, state: &mut State, key: &Key, queue: &mut Vec<ObjectRef>) {
         match self.parts.mirror.read(|tables| tables.classes.get(key).cloned()) {
             Some(row) => {
-                let default = row.is_default();
+                let (default, mode) = (row.is_default(), row.binding_mode);
                 state.cache.put_class(row);
-                queue.extend(state.waiting.of_class(&key.name, default).map(claim_ref));
+                let State { cache, waiting, .. } = state;
+                // Those that wait for a consumer go on waiting, and say so at
+                // the next round.
+                let may_go_on = |key: &Key| {
+                    mode != Some(BindingMode::WaitForFirstConsumer)
+                        || cache
+                            .claim(key)
+                            .is_some_and(|claim| claim.meta.annotation(SELECTED_NODE).is_some())
+                };
+                let woken = waiting.of_class(&key.name, default).filter(may_go_on);
+                queue.extend(woken.map(claim_ref));
             }
             None => state.cache.remove_class(&key.name),
         }
