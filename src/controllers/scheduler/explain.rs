@@ -22,6 +22,8 @@ pub struct Explanation {
     pub whole: Option<String>,
     /// A row for each node, by name; empty if none is looked at.
     pub nodes: Vec<NodeRow>,
+    /// The node it goes to as soon as its volumes are bound.
+    pub on_its_way_to: Option<Arc<str>>,
 }
 
 /// The verdict on one node.
@@ -48,6 +50,11 @@ impl Explanation {
 
     /// In a line: `0 of 3 nodes take it: 2 VolumeBinding, 1 NodeAffinity`.
     pub fn short(&self) -> String {
+        if let Some(node) = &self.on_its_way_to {
+            return format!(
+                "it goes to {node} once its volumes are bound; the scheduler looks every second"
+            );
+        }
         if let Some(whole) = &self.whole {
             return whole.clone();
         }
@@ -75,13 +82,13 @@ impl Explanation {
 /// Explains a pod that is on no node.
 pub fn explain(tables: &Tables, pod: &Pod) -> Explanation {
     let cache = surroundings(tables, pod);
-    match on_every_node(&cache, pod) {
-        Ok(nodes) => Explanation { whole: None, nodes: nodes.into_iter().map(row).collect() },
-        Err(Stop::Refused(whole)) => {
-            Explanation { whole: Some(whole.to_string()), nodes: Vec::new() }
-        }
-        Err(Stop::Failed(error)) => Explanation { whole: Some(error), nodes: Vec::new() },
-    }
+    let (whole, nodes) = match on_every_node(&cache, pod) {
+        Ok(nodes) => (None, nodes.into_iter().map(row).collect()),
+        Err(Stop::Refused(whole)) => (Some(whole.to_string()), Vec::new()),
+        Err(Stop::Failed(error)) => (Some(error), Vec::new()),
+    };
+    let chosen = !pod.nominated_node.is_empty() && !pod.is_scheduled();
+    Explanation { whole, nodes, on_its_way_to: chosen.then(|| pod.nominated_node.clone()) }
 }
 
 fn row(on: OnNode) -> NodeRow {

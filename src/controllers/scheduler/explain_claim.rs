@@ -154,6 +154,12 @@ mod tests {
             with_claim(data(), vec![pod(), local("pv", "9Gi", "n1")]),
             "waits for pod web to be scheduled: 1 of 2 nodes takes it: 1 VolumeBinding"
         );
+        let chosen = with(pod(), json!({"status": {"nominatedNodeName": "n1"}}));
+        assert_eq!(
+            with_claim(data(), vec![chosen, local("pv", "9Gi", "n1")]),
+            "waits for pod web to be scheduled: it goes to n1 once its volumes are bound; the \
+             scheduler looks every second"
+        );
         assert_eq!(
             with_claim(data(), vec![on("n1", pod())]),
             "pod web was put on n1 past the scheduler, so no volume is chosen for it"

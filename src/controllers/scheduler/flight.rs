@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use tokio::sync::Notify;
 
 use super::controller::{Landed, Scheduler, State};
@@ -14,7 +15,7 @@ use crate::controllers::scheduler::decide::{Placement, Verdict};
 use crate::controllers::scheduler::find::PlannedBind;
 use crate::controllers::scheduler::refusal::cut_for_event;
 use crate::controllers::scheduler::writes;
-use crate::model::claim::{Claim, ClaimPhase};
+use crate::model::claim::Claim;
 use crate::model::clock::TimerUse;
 use crate::model::fit;
 use crate::model::kind;
@@ -26,6 +27,10 @@ use crate::model::write::Write;
 
 /// How long a pod waits for its volumes to be bound (`bindTimeoutSeconds`).
 const BIND_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// How often the volumes of a pod are looked at, the first time after so long
+/// (`wait.PollUntilContextTimeout` in `volumebinding/binder.go`).
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a flight does not go on.
 #[derive(Debug, PartialEq, Eq)]
@@ -138,8 +143,11 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Waits until all claims are bound, looking when something changes that
-    /// matters to them; upstream looks every second.
+    /// Waits until all claims are bound.
+    ///
+    /// Upstream looks every second, the first time after one. So it does here,
+    /// but for looks that cannot tell anything new: what changed since the last
+    /// is looked at when the next is due.
     async fn wait_until_bound(
         &self,
         pod: &Arc<Pod>,
@@ -152,9 +160,12 @@ impl Scheduler {
         };
         // Nothing will come of it but another try, so it does not keep the
         // cluster from being quiet.
-        let mut timeout = self.parts.clock.sleep(BIND_TIMEOUT, TimerUse::Housekeeping);
+        let clock = &self.parts.clock;
+        let mut timeout = clock.sleep(BIND_TIMEOUT, TimerUse::Housekeeping);
+        let begun = clock.now();
         let _waiting = Waiting::new(self);
         loop {
+            clock.sleep(until_next_look(clock.now().duration_since(begun)), TimerUse::Work).await;
             let seen = self.lock().look(pod, placement);
             match seen {
                 Ok(Awaited::Bound) => return Ok(()),
@@ -243,6 +254,13 @@ impl Scheduler {
             }
         }
     }
+}
+
+/// How long until the next look, so long after the wait began.
+fn until_next_look(waited: SignedDuration) -> Duration {
+    let every = i128::try_from(LOOK_EVERY.as_nanos()).unwrap_or(i128::MAX);
+    let left = every - waited.as_nanos().max(0) % every;
+    u64::try_from(left).map_or(LOOK_EVERY, Duration::from_nanos)
 }
 
 /// Why a write was not made.
@@ -367,7 +385,7 @@ impl State {
             if volume.claim_ref.as_ref().is_none_or(|by| by.uid.is_empty()) {
                 return Err(format!("ClaimRef got reset for pv \"{}\"", bind.volume));
             }
-            if !is_settled(claim) {
+            if !is_fully_bound(claim) {
                 awaited = Awaited::NotYet;
             }
         }
@@ -394,7 +412,7 @@ impl State {
             {
                 why_not_usable(volume)?;
             }
-            if !is_settled(claim) || self.cache.stock.seen(&claim.volume_name).is_none() {
+            if !is_fully_bound(claim) || self.cache.stock.seen(&claim.volume_name).is_none() {
                 awaited = Awaited::NotYet;
             }
         }
@@ -402,8 +420,15 @@ impl State {
     }
 }
 
-/// Whether the claim is bound and says so. Upstream does not look at the phase,
-/// and by the time it looks, a second later, the phase is there too.
-fn is_settled(claim: &Claim) -> bool {
-    is_fully_bound(claim) && !matches!(claim.phase, ClaimPhase::Unset | ClaimPhase::Pending)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_are_a_second_apart_and_the_first_is_after_one() {
+        for (waited, left) in [(0, 1000), (1, 999), (999, 1), (1000, 1000), (2300, 700)] {
+            let waited = SignedDuration::from_millis(waited);
+            assert_eq!(until_next_look(waited), Duration::from_millis(left), "{waited}");
+        }
+    }
 }
