@@ -1,5 +1,6 @@
 //! The shell of the garbage collector.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -193,7 +194,15 @@ impl Reconciler for GarbageCollector {
                 }
             }
         });
-        called_for.into_iter().collect()
+        // Upstream in no order; here the newest first, as where too many are
+        // scaled down, and of those that are equally new the longest unchanged.
+        let mut called_for: Vec<ObjectRef> = called_for.into_iter().collect();
+        self.parts.mirror.read(|tables| {
+            called_for.sort_by_cached_key(|object| {
+                tables.meta(object).map(|meta| (Reverse(meta.created), meta.version))
+            });
+        });
+        called_for
     }
 
     fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {

@@ -69,6 +69,11 @@ pub fn decide(
     let set = view.set;
     let Some(pod) = pod else { return create(view, revisions, ordinal) };
     let name = pod.meta.key.name.clone();
+    let is_made_now = matches!(view.memory.before.get(&name), Some(None));
+    if is_made_now && !set.parallel {
+        // Whatever else it calls for is for the next pass.
+        return Ok(Blocked::Stop(Because::PodNotReady { pod: name }, None));
+    }
     if matches!(&*pod.phase, "Failed" | "Succeeded") {
         if pod.meta.deleting.is_none() {
             let why = format!("it has ended ({}) and is to run again", pod.phase);
