@@ -195,6 +195,7 @@ pub fn start_with(
     let name = "persistentvolume-binder-controller";
     let controller = Arc::new(PersistentVolumeController::new(parts));
     host.loops.push(starter.controller(name, binder, health, Some(options.resync), controller));
+    csi(&mut host, &starter, server);
 
     let mut protect = |name, actor, make: &dyn Fn(protection::Parts) -> Arc<dyn Reconciler>| {
         let health = Health::default();
@@ -246,7 +247,6 @@ pub fn start_with(
         host.start_agents(machines, server, &starter);
         provide_local_volumes(&mut host, &starter, server, machines);
     }
-    csi(&mut host, &starter, server);
     for hosted in workloads::ALL {
         let (server, health) = (server(hosted.actor), Health::default());
         let parts = workloads::shell::Parts {

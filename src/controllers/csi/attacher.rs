@@ -16,7 +16,7 @@ use crate::controllers::csi::shell::{Secrets, finalizers, is_deleting};
 use crate::controllers::csi::{Parts, attach};
 use crate::controllers::work_loop::{Pass, Reconciler};
 use crate::model::kind;
-use crate::model::object::{Key, ObjectRef};
+use crate::model::object::{Key, Meta, ObjectRef};
 use crate::plugins::csi::capability::ControllerAbilities;
 
 /// How long a call may take (upstream: `--timeout`).
@@ -177,8 +177,13 @@ impl Attacher {
         if used {
             return Ok(());
         }
+        let known = shell
+            .mirror
+            .read(|tables| tables.volumes.get(&object.key).map(|volume| as_seen(&volume.meta)));
         let freed = shell
-            .settle(object, |volume| attach::free_volume(object, volume, &self.finalizer))
+            .settle_from(known, object, |volume| {
+                attach::free_volume(object, volume, &self.finalizer)
+            })
             .await;
         freed.map(drop).map_err(|error| error.to_string())
     }
@@ -237,6 +242,18 @@ impl Attacher {
 fn is_real(abilities: &ControllerAbilities) -> bool {
     abilities.serves(service::Type::ControllerService)
         && abilities.can(rpc::Type::PublishUnpublishVolume)
+}
+
+/// As much of an object as its finalizers are decided on.
+fn as_seen(meta: &Meta) -> Value {
+    let finalizers: Vec<&str> = meta.finalizers.iter().map(|name| &**name).collect();
+    let mut seen = json!({"metadata": {
+        "resourceVersion": meta.version.to_string(), "finalizers": finalizers,
+    }});
+    if meta.deleting.is_some() {
+        seen["metadata"]["deletionTimestamp"] = "set".into();
+    }
+    seen
 }
 
 fn text(value: &Value) -> String {

@@ -449,10 +449,7 @@ impl Reconciler for Provisioner {
     fn take_in(&self, changed: HashSet<ObjectRef>) -> Vec<ObjectRef> {
         let mut mine: Vec<ObjectRef> = Vec::new();
         for object in changed {
-            if object.kind == kind::VOLUME_ATTACHMENT {
-                // A volume that waits to be deleted may be free now.
-                mine.extend(self.released());
-            } else if self.is_ours(&object) || self.is_copied(&object) {
+            if self.is_ours(&object) || self.is_copied(&object) {
                 mine.push(object);
             }
         }

@@ -66,10 +66,25 @@ impl Shell {
         object: &ObjectRef,
         decide: impl Fn(&Value) -> Option<Write>,
     ) -> Result<Option<Value>, WriteError> {
+        self.settle_from(None, object, decide).await
+    }
+
+    /// The same, beginning with the object as it is known to be, without
+    /// reading it first.
+    pub async fn settle_from(
+        &self,
+        mut known: Option<Value>,
+        object: &ObjectRef,
+        decide: impl Fn(&Value) -> Option<Write>,
+    ) -> Result<Option<Value>, WriteError> {
         let mut permitted = false;
         let mut last = None;
         for _ in 0..TRIES {
-            let Some(now) = self.read(object).await? else {
+            let now = match known.take() {
+                Some(known) => Some(known),
+                None => self.read(object).await?,
+            };
+            let Some(now) = now else {
                 self.nothing(permitted, object, "the object is gone");
                 return Ok(None);
             };

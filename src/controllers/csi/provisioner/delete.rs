@@ -9,25 +9,12 @@ use super::{PROVISIONED_BY, Provisioner};
 use crate::controllers::csi::plan::{DELETION_SECRET, FINALIZER};
 use crate::controllers::csi::shell::{finalizers, is_deleting, patch};
 use crate::controllers::events::Note;
-use crate::model::kind;
 use crate::model::object::ObjectRef;
 use crate::model::row::Row;
 use crate::model::volume::{ReclaimPolicy, Volume, VolumePhase};
 use crate::model::write::{Change, Reason, Write};
 
 impl Provisioner {
-    /// Volumes of this driver that wait to be deleted.
-    pub(super) fn released(&self) -> Vec<ObjectRef> {
-        self.parts.shell.mirror.read(|tables| {
-            let waits = tables.volumes.iter().filter(|volume| {
-                volume.phase == VolumePhase::Released && self.concerns_volume(volume)
-            });
-            waits
-                .map(|volume| ObjectRef::new(kind::PERSISTENT_VOLUME, volume.meta.key.clone()))
-                .collect()
-        })
-    }
-
     /// Does what a volume of ours calls for.
     pub(super) async fn volume(&self, object: &ObjectRef) -> Result<(), String> {
         let shell = &self.parts.shell;
@@ -69,10 +56,10 @@ impl Provisioner {
         let client = self.parts.client.with_deadline(self.parts.settings.timeout);
         let request = DeleteVolumeRequest { volume_id: volume_id.to_owned(), secrets };
         client.delete_volume(request).await.map_err(|error| error.to_string())?;
-        let deleted = shell.settle(object, |volume| deletion(object, volume)).await;
-        deleted.map_err(|error| error.to_string())?;
-        let freed = shell.settle(object, |volume| without_finalizer(object, volume)).await;
-        freed.map(drop).map_err(|error| error.to_string())
+        // The deletion changes the object, so it is read again in between.
+        let next =
+            |volume: &Value| deletion(object, volume).or_else(|| without_finalizer(object, volume));
+        shell.settle(object, next).await.map(drop).map_err(|error| error.to_string())
     }
 }
 
