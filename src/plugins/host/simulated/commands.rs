@@ -154,7 +154,7 @@ fn mount(state: &mut State, node: &str, request: &Request<'_>) -> End {
     } else if IN_MEMORY.contains(&request.fs_type) {
         Ok(memory(state, node, request))
     } else if OF_THE_NETWORK.contains(&request.fs_type) {
-        Ok(export(state, request))
+        Ok(export(state, node, request))
     } else {
         device(state, node, request)
     };
@@ -231,14 +231,26 @@ fn memory(state: &mut State, node: &str, request: &Request<'_>) -> (FsRef, Mount
     (FsRef::Memory(number), entry(request, format!("0:{}", 1000 + number)))
 }
 
-fn export(state: &mut State, request: &Request<'_>) -> (FsRef, MountEntry) {
+fn export(state: &mut State, node: &str, request: &Request<'_>) -> (FsRef, MountEntry) {
     let name: Arc<str> = format!("{}:{}", request.fs_type, request.source).into();
     state.exports.entry(name.clone()).or_insert_with(|| Arc::new(Tree::new(None)));
-    let at = state.exports.keys().position(|own| *own == name).unwrap_or_default();
-    (FsRef::Export(name), entry(request, format!("0:{}", 100 + at)))
+    let held = device_of(state, node, |fs| matches!(fs, FsRef::Export(own) if *own == name));
+    let device = held.unwrap_or_else(|| format!("0:{}", 1000 + state.number()));
+    (FsRef::Export(name), entry(request, device))
 }
 
-fn device(state: &State, node: &str, request: &Request<'_>) -> Result<(FsRef, MountEntry), End> {
+/// The device number under which a node has a file system already. No two that
+/// are mounted have the same.
+fn device_of(state: &State, node: &str, is_it: impl Fn(&FsRef) -> bool) -> Option<String> {
+    let mut mounts = state.machines.get(node)?.mounts.iter();
+    mounts.find(|mounted| is_it(&mounted.fs)).map(|mounted| mounted.entry.device.clone())
+}
+
+fn device(
+    state: &mut State,
+    node: &str,
+    request: &Request<'_>,
+) -> Result<(FsRef, MountEntry), End> {
     let source = request.source;
     let Some(id) = state.disk_at(node, source) else {
         return Err(request.refused(&format!("special device {source} does not exist")));
@@ -256,8 +268,9 @@ fn device(state: &State, node: &str, request: &Request<'_>) -> Result<(FsRef, Mo
         );
         return Err(request.refused(&why));
     }
-    let number = state.disks.keys().position(|own| *own == id).unwrap_or_default();
-    Ok((FsRef::Disk(id), entry(request, format!("7:{number}"))))
+    let held = device_of(state, node, |fs| matches!(fs, FsRef::Disk(own) if *own == id));
+    let device = held.unwrap_or_else(|| format!("7:{}", state.number()));
+    Ok((FsRef::Disk(id), entry(request, device)))
 }
 
 fn entry(request: &Request<'_>, device: String) -> MountEntry {

@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::*;
 use crate::model::volume_source::VolumeSpec;
-use crate::plugins::host::{Disks, FileKind, Files};
+use crate::plugins::host::mount_table::MountEntry;
+use crate::plugins::host::{Command, Disks, FileKind, Files, Hosts, OnBehalf};
 use crate::plugins::plugin::{NodeVolume, Plugins, PodPart, unique_volume_name};
 use crate::plugins::{PluginError, for_nodes};
 
@@ -316,6 +317,37 @@ async fn legacy_kinds_attach_as_they_did_and_others_have_no_plugin() {
     let usual = for_nodes(&(Arc::new(world.clone()) as Arc<dyn Disks>), false);
     let none = usual.of(&one.spec.source).err().map(|error| error.to_string());
     assert_eq!(none.as_deref(), Some("no volume plugin matched"));
+}
+
+#[tokio::test]
+async fn no_two_disks_that_are_mounted_are_taken_for_one() {
+    let world = world();
+    let host = world.host("n1").expect("a host");
+    let fs_type = "ext4".to_owned();
+    // Each comes before the others by its name.
+    for name in ["c", "b", "a"] {
+        let (device, target) = (format!("/dev/vd{name}"), format!("/mnt/{name}"));
+        world.add_device("n1", &device, 1 << 30);
+        world.add_directory("n1", &target);
+        let format = Command::Format {
+            device: device.clone(),
+            fs_type: fs_type.clone(),
+            options: Vec::new(),
+        };
+        let mount = Command::Mount {
+            source: device,
+            target,
+            fs_type: fs_type.clone(),
+            options: Vec::new(),
+        };
+        for command in [format, mount] {
+            host.run(&OnBehalf::default(), command).await.expect("done");
+        }
+    }
+    let table = host.mounts().await.expect("mounts");
+    for name in ["a", "b", "c"] {
+        assert_eq!(table.references(&format!("/mnt/{name}")), Vec::<&MountEntry>::new(), "{name}");
+    }
 }
 
 mod properties;
