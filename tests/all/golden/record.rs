@@ -53,6 +53,7 @@ pub fn observation(commits: &[Committed], notes: &Notes) -> Observation {
         let state = commit.after.as_ref().map_or(State::Deleted, |after| {
             let mut fields = recorded_fields(after);
             tokens.value(&mut fields);
+            sort_volumes(&mut fields);
             State::Present(Arc::new(fields))
         });
         let changed = match (&commit.before, &commit.after) {
@@ -73,6 +74,17 @@ pub fn observation(commits: &[Committed], notes: &Notes) -> Observation {
         (*step, outcome)
     });
     Observation { steps: outcomes.collect(), log, events }
+}
+
+/// A node's volumes are told in no order; recorded by their tokens.
+fn sort_volumes(fields: &mut Value) {
+    for field in ["volumesInUse", "volumesAttached"] {
+        let volumes = fields.pointer_mut(&format!("/status/{field}")).and_then(Value::as_array_mut);
+        if let Some(volumes) = volumes {
+            // The second of a name comes after the first.
+            volumes.sort_by_cached_key(|volume| volume.to_string().replace('#', "~"));
+        }
+    }
 }
 
 /// The name of a provisioner without machine and run.
