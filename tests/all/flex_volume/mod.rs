@@ -4,6 +4,7 @@
 mod bad_drivers;
 mod calls;
 mod example;
+mod linux;
 
 use std::path::PathBuf;
 

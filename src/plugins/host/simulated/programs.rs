@@ -100,6 +100,17 @@ impl Programs {
     }
 }
 
+impl Drop for Programs {
+    /// Takes the scratch directory away, unless something is really mounted
+    /// there.
+    fn drop(&mut self) {
+        let path = self.scratch.to_string_lossy().into_owned();
+        if let Err(fault) = files::perform(&FileRequest::RemoveTree { path }) {
+            tracing::warn!(scratch = %self.scratch.display(), %fault, "it stays");
+        }
+    }
+}
+
 impl World {
     /// Shows real programs on every machine.
     pub fn set_programs(&self, programs: Arc<Programs>) {
