@@ -37,7 +37,7 @@ use crate::model::object::{Key, ObjectRef};
 use crate::model::pod::Pod;
 use crate::model::row::Row;
 use crate::model::write::{Change, Reason, Write};
-use crate::plugins::host::{Host, HostError, OnBehalf};
+use crate::plugins::host::{Files, Host, HostError, OnBehalf};
 
 /// A pod whose step failed is looked at again after this (upstream: the pod
 /// workers' back-off).
@@ -133,6 +133,9 @@ impl Worker {
 
     async fn turn(&mut self) -> Turn {
         let shared = self.shared.clone();
+        // A machine that does not answer has no kubelet that could write: two
+        // would contend for the pod's status, this and whoever calls it lost.
+        let _ = Files(&*shared.host).look("/").await;
         let busy = Busy::new(&shared.busy);
         if let Err(error) = self.refresh().await {
             tracing::warn!(pod = %self.key, error, "a pod could not be read");
