@@ -54,7 +54,9 @@ struct Memory {
     everywhere: Option<Arc<Config>>,
     /// Of nodes with a provisioner of their own.
     on_node: HashMap<Arc<str>, Arc<Config>>,
-    cleaning: HashMap<Arc<str>, Cleaning>,
+    /// By the volume's name, with the uid it was cleaned under: a volume that
+    /// came anew under its name has to be cleaned anew.
+    cleaning: HashMap<Arc<str>, (Arc<str>, Cleaning)>,
     /// Volumes whose write was let pass and is to be decided again, with the
     /// node that asked for it.
     permitted: HashMap<ObjectRef, Arc<str>>,
@@ -63,6 +65,15 @@ struct Memory {
 impl std::fmt::Debug for LocalProvisioner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LocalProvisioner").finish_non_exhaustive()
+    }
+}
+
+impl Memory {
+    /// How the cleaning of this very volume stands.
+    fn state_of(&self, volume: &Volume) -> Option<Cleaning> {
+        let (uid, state) = self.cleaning.get(&volume.meta.key.name)?;
+        // While an earlier one is still being emptied, so is this.
+        (*uid == volume.meta.uid || *state == Cleaning::Running).then(|| state.clone())
     }
 }
 
@@ -203,7 +214,7 @@ impl LocalProvisioner {
         let mut started = Vec::new();
         for volume in look.mine.clone() {
             let name = volume.meta.key.name.clone();
-            let state = self.memory().cleaning.get(&name).cloned();
+            let state = self.memory().state_of(&volume);
             match reclaim(&volume, look.config, state.as_ref()) {
                 Reclaim::Nothing => {}
                 Reclaim::Warn(reason, message) => self.warn(look, &volume, reason, message),
@@ -212,7 +223,8 @@ impl LocalProvisioner {
                         self.warn(look, &volume, FAILED, message);
                     }
                     if let Some(class) = look.config.classes.get(&*volume.class) {
-                        self.memory().cleaning.insert(name.clone(), Cleaning::Running);
+                        let running = (volume.meta.uid.clone(), Cleaning::Running);
+                        self.memory().cleaning.insert(name, running);
                         started.push(self.clean(look, &volume, class));
                     }
                 }
@@ -229,21 +241,24 @@ impl LocalProvisioner {
         class: &ClassConfig,
     ) -> BoxFuture<'static, ()> {
         let (host, class, volume) = (look.host.clone(), class.clone(), volume.clone());
-        if volume.mode == VolumeMode::Block {
-            let message = format!(
-                "Starting cleanup of Block PV \"{}\", this may take a while",
-                volume.meta.key.name
-            );
-            let note = Note::normal(&*volume, "VolumeDelete", message);
-            self.parts.recorder.tell(note.from_node(&look.node.meta.key.name));
-        }
-        let memory = self.memory.clone();
+        let (memory, recorder) = (self.memory.clone(), self.parts.recorder.clone());
+        let node = look.node.meta.key.name.clone();
         async move {
             let name = volume.meta.key.name.clone();
-            let ended = match scan::clean(&host, &class, &volume.source.place, &name).await {
+            let cleaned = match scan::to_clean(&host, &class, &volume.source.place).await {
+                Ok(what) => {
+                    if matches!(what, scan::ToClean::Device { .. }) {
+                        recorder.tell(wiping(&volume).from_node(&node));
+                    }
+                    scan::clean(&host, &class, &what, &name).await
+                }
+                Err(why) => Err(why),
+            };
+            let ended = match cleaned {
                 Ok(()) => Cleaning::Succeeded,
                 Err(why) => Cleaning::Failed { why },
             };
+            let ended = (volume.meta.uid.clone(), ended);
             memory.lock().unwrap_or_else(PoisonError::into_inner).cleaning.insert(name, ended);
         }
         .boxed()
@@ -382,7 +397,8 @@ impl LocalProvisioner {
         let known: BTreeMap<&str, &Volume> =
             look.mine.iter().map(|volume| (&*volume.meta.key.name, &**volume)).collect();
         let memory = self.memory();
-        let running = |name: &str| memory.cleaning.get(name) == Some(&Cleaning::Running);
+        let running =
+            |name: &str| memory.cleaning.get(name).is_some_and(|(_, s)| *s == Cleaning::Running);
         discover(&place, entry, &known, &running)
     }
 
@@ -405,6 +421,12 @@ impl LocalProvisioner {
         };
         self.perform(look, write).await
     }
+}
+
+fn wiping(volume: &Volume) -> Note {
+    let name = &volume.meta.key.name;
+    let message = format!("Starting cleanup of Block PV \"{name}\", this may take a while");
+    Note::normal(volume, "VolumeDelete", message)
 }
 
 impl Reconciler for LocalProvisioner {

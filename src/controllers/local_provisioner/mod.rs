@@ -8,7 +8,7 @@
 //! entries found on host ┴─> discover ─> create volumes
 //! ```
 //!
-//! [`config`], [`discover`] and [`reclaim`] decide and know no shell;
+//! [`config`], [`discover`], [`reclaim`] and [`cleaning`] decide and know no shell;
 //! [`controller`] looks at the hosts and writes. One loop serves all nodes that
 //! have a machine, in the name of one provisioner per node.
 //!
@@ -18,6 +18,7 @@
 //! the same name is told of. Deliberately absent: cleaning by Jobs, and the
 //! node cleanup controller.
 
+pub mod cleaning;
 pub mod config;
 pub mod controller;
 pub mod discover;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 
+use super::cleaning;
 use super::config::ClassConfig;
 use super::discover::{Entry, Found};
 use super::reclaim::is_below;
@@ -53,14 +54,22 @@ async fn entry(
     Entry { name: name.to_owned(), found, size }
 }
 
-/// Cleans what is at a path now: a directory is emptied and kept, a device is
-/// given to the class's cleaner.
-pub(super) async fn clean(
+/// What is at a released volume's path now, as the provisioner sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ToClean {
+    /// To be emptied and kept.
+    Directory { path: String },
+    /// To be given to the class's cleaner.
+    Device { path: String },
+}
+
+/// Looks at what is to be cleaned: what is there decides, not the volume's
+/// mode.
+pub(super) async fn to_clean(
     host: &Arc<dyn Host>,
     class: &ClassConfig,
     path: &str,
-    volume: &str,
-) -> Result<(), String> {
+) -> Result<ToClean, String> {
     let seen = path.strip_prefix(class.host_dir.trim_end_matches('/'));
     let seen = seen.map(|rest| format!("{}{rest}", class.mount_dir.trim_end_matches('/')));
     let seen = seen.filter(|seen| is_below(seen, &class.mount_dir));
@@ -71,9 +80,22 @@ pub(super) async fn clean(
     let facts = facts.map_err(|error| unreadable(&seen, &error.to_string()))?;
     let gone = || unreadable(&seen, &format!("stat {seen}: no such file or directory"));
     match facts.ok_or_else(gone)?.kind {
-        FileKind::Directory => empty(host, &seen).await,
-        FileKind::BlockDevice => wipe(host, class, &seen, volume).await,
+        FileKind::Directory => Ok(ToClean::Directory { path: seen }),
+        FileKind::BlockDevice => Ok(ToClean::Device { path: seen }),
         _ => Err(unreadable(&seen, "not a directory nor block device")),
+    }
+}
+
+/// Cleans it.
+pub(super) async fn clean(
+    host: &Arc<dyn Host>,
+    class: &ClassConfig,
+    what: &ToClean,
+    volume: &str,
+) -> Result<(), String> {
+    match what {
+        ToClean::Directory { path } => empty(host, path).await,
+        ToClean::Device { path } => wipe(host, class, path, volume).await,
     }
 }
 
@@ -99,20 +121,28 @@ async fn empty(host: &Arc<dyn Host>, directory: &str) -> Result<(), String> {
     if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
 }
 
+/// Runs the cleaner's commands, one after the other; none after one that
+/// failed.
 async fn wipe(
     host: &Arc<dyn Host>,
     class: &ClassConfig,
     device: &str,
     volume: &str,
 ) -> Result<(), String> {
-    let mut argv = vec!["env".to_owned(), format!("LOCAL_PV_BLKDEVICE={device}")];
-    argv.extend(class.block_cleaner.iter().cloned());
-    let ran = host.run(&OnBehalf::volume(volume), Command::Other { argv }).await;
-    let record = ran.map_err(|error| error.to_string())?;
-    if record.succeeded() {
-        return Ok(());
+    let bytes = Files(&**host).capacity(device).await.map_err(|error| error.to_string())?;
+    let fault = |why: String| {
+        let cleaner = class.block_cleaner.join(" ");
+        format!("the cleaner `{cleaner}` failed on {device}: {why}")
+    };
+    for argv in cleaning::commands(&class.block_cleaner, device, bytes).map_err(fault)? {
+        let line = argv.join(" ");
+        let command = Command::Wipe { device: device.to_owned(), argv };
+        let ran = host.run(&OnBehalf::volume(volume), command).await;
+        let record = ran.map_err(|error| fault(error.to_string()))?;
+        if !record.succeeded() {
+            let exit = record.exit().unwrap_or(Exit::GivenUp);
+            return Err(fault(format!("`{line}`: {exit} {}", record.output().trim())));
+        }
     }
-    let command = class.block_cleaner.join(" ");
-    let exit = record.exit().unwrap_or(Exit::GivenUp);
-    Err(format!("the cleaner `{command}` failed on {device}: {exit} {}", record.output().trim()))
+    Ok(())
 }

@@ -35,6 +35,9 @@ pub enum Command {
     LoopFind { file: String },
     /// A FlexVolume driver's executable.
     Driver { program: String, arguments: Vec<String> },
+    /// Takes what is on a device away, so that the next user finds nothing:
+    /// executed as it is. See `controllers::local_provisioner::cleaning`.
+    Wipe { device: String, argv: Vec<String> },
     /// A program of another kind of volume, shown as it is: `iscsiadm …`.
     Other { argv: Vec<String> },
 }
@@ -61,6 +64,7 @@ pub enum Verb {
     LoopResize,
     LoopFind,
     Driver,
+    Wipe,
     Other,
     /// Any look at files or at the mount table.
     ReadFiles,
@@ -104,6 +108,7 @@ impl Command {
             Self::LoopResize { .. } => Verb::LoopResize,
             Self::LoopFind { .. } => Verb::LoopFind,
             Self::Driver { .. } => Verb::Driver,
+            Self::Wipe { .. } => Verb::Wipe,
             Self::Other { .. } => Verb::Other,
         }
     }
@@ -117,7 +122,8 @@ impl Command {
             | Self::Grow { device, .. }
             | Self::IsReadOnly { device }
             | Self::LoopDetach { device }
-            | Self::LoopResize { device } => device,
+            | Self::LoopResize { device }
+            | Self::Wipe { device, .. } => device,
             Self::Mount { target, .. } | Self::Unmount { target, .. } => target,
             Self::LoopAttach { file } | Self::LoopLock { file } | Self::LoopFind { file } => file,
             Self::Driver { program, .. } => program,
@@ -163,7 +169,7 @@ impl Command {
                 argv.extend(arguments.iter().cloned());
                 argv
             }
-            Self::Other { argv } => argv.clone(),
+            Self::Wipe { argv, .. } | Self::Other { argv } => argv.clone(),
         }
     }
 

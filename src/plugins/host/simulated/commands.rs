@@ -57,6 +57,7 @@ pub fn perform(state: &mut State, node: &str, command: &Command) -> End {
             let own = machine.loops.iter().filter(|(_, own)| *own == file);
             done(own.map(|(number, _)| format!("/dev/loop{number} {file}\n")).collect::<String>())
         }
+        Command::Wipe { device, argv } => wipe(state, node, device, argv),
         // A program is not run on the state: see `programs`.
         Command::Driver { .. } | Command::Other { .. } => (Exit::NotRun, String::new()),
     }
@@ -92,6 +93,38 @@ fn format(state: &mut State, node: &str, device: &str, fs_type: &str) -> End {
     disk.content = DiskContent::Filesystem { fs_type: fs_type.to_owned(), tree, fsck: 0 };
     if held {
         state.formatted_over.push(id);
+    }
+    done("")
+}
+
+/// The programs of this machine that take a device's content away.
+const WIPING: &[&str] = &["wipefs", "dd", "shred", "blkdiscard"];
+
+/// A filesystem is made as by hand; the others leave a blank device. Other
+/// programs are not on this machine.
+fn wipe(state: &mut State, node: &str, device: &str, argv: &[String]) -> End {
+    let program = argv.first().map_or("", String::as_str);
+    if program == "mkfs" {
+        let before = state.formatted_over.len();
+        let end = format(state, node, device, "ext2");
+        // Here it is meant to.
+        state.formatted_over.truncate(before);
+        return end;
+    }
+    // Named to `env`, after what it is to find in its environment.
+    let is_setting = |word: &&String| *word == "env" || word.contains('=');
+    let named = argv.iter().find(|word| !is_setting(word)).map_or("", String::as_str);
+    if !WIPING.contains(&named) {
+        return (Exit::Missing, format!("env: '{named}': No such file or directory\n"));
+    }
+    let Some(id) = state.disk_at(node, device) else {
+        return fails(1, format!("{named}: {device}: No such file or directory\n"));
+    };
+    if state.mounts_of(node, &id) > 0 {
+        return fails(1, format!("{named}: {device}: Device or resource busy\n"));
+    }
+    if let Some(disk) = state.disk(&id) {
+        disk.content = DiskContent::Blank;
     }
     done("")
 }

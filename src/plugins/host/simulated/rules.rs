@@ -81,7 +81,7 @@ impl Latency {
     fn of(self, verb: Verb) -> Duration {
         match verb {
             Verb::LoopAttach => self.attach,
-            Verb::Format => self.format,
+            Verb::Format | Verb::Wipe => self.format,
             Verb::Check => self.check,
             Verb::Mount | Verb::Unmount => self.mount,
             Verb::Probe

@@ -221,6 +221,7 @@ fn stage_of(verb: Verb) -> Option<Stage> {
         | Verb::LoopResize
         | Verb::LoopFind
         | Verb::Driver
+        | Verb::Wipe
         | Verb::Other
         | Verb::ReadFiles
         | Verb::WriteFiles => None,

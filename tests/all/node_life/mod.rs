@@ -1,6 +1,8 @@
 //! Node life through the whole path, on a clock moved by hand: nodes without a
 //! kubelet, made by hand, live and die.
 
+mod schedules;
+
 use std::time::Duration;
 
 use http::Request;

@@ -1,6 +1,9 @@
 //! The local static provisioner on simulated nodes: from a mount to a volume
 //! and, once its claim is gone, to a clean one again.
 
+mod block;
+mod schedules;
+
 use std::time::Duration;
 
 use http::Request;
