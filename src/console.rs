@@ -19,6 +19,7 @@ use crate::config::{self, Config};
 use crate::controllers::csi::embedded::EmbeddedDriver;
 use crate::failure::Failure;
 use crate::log::Log;
+use crate::plugins::host::Hosts;
 use crate::scenario::{self, BadScenario, Pace, Player, Scenario};
 use crate::session::{EmbeddedOptions, Session};
 use crate::ui::app::panics;
@@ -156,7 +157,10 @@ impl Entrance {
         let session = Session::embedded(options)
             .map_err(|error| Failure::new(format!("the demo cannot start: {error:?}")))?;
         let (path, mirror) = (&session.path, &session.mirror);
+        let world = session.demo.as_ref().and_then(|demo| demo.world.clone());
+        let machines = world.map(|world| Arc::new(world) as Arc<dyn Hosts>);
         let player = Player::new(&self.scenario, path, mirror, Pace::ForPeople);
+        let player = player.with_machines(machines);
         let progress = player.progress();
         // Its end and its failure are told by its progress.
         let playing = tokio::spawn(async move { drop(player.play().await) });

@@ -9,6 +9,7 @@
 //! cluster      whatever answers behind kube::Client; knows model
 //! mirror       watch caches of compact rows; knows cluster, model
 //! controllers  the hosted control loops; know mirror, plugins, cluster, model
+//! diagnosis    why something is stuck and what helps; knows what is above
 //! scenario     scripted scenarios; knows what is above
 //! ui           the console: draws, never decides; nothing knows ui
 //! ```
@@ -19,6 +20,7 @@ pub mod config;
 pub mod console;
 pub mod controllers;
 pub mod csi_driver;
+pub mod diagnosis;
 pub mod failure;
 pub mod flex_volume;
 pub mod log;

@@ -13,6 +13,7 @@ use crate::model::kind::Kind;
 use crate::model::object::{Key, ObjectRef};
 use crate::model::write::Actor;
 use crate::scenario::condition::{Condition, ConditionFields, DEFAULT_NAMESPACE};
+use crate::scenario::machine::{MachineDeed, MachineFile};
 
 /// An expectation without `within` may take this long.
 const DEFAULT_WITHIN: Duration = Duration::from_secs(60);
@@ -39,6 +40,8 @@ pub struct Step {
     pub actor: Actor,
     /// In this order; none in a step that only watches.
     pub deeds: Vec<Deed>,
+    /// What is done at machines, in this order; then `deeds` are empty.
+    pub machine: Vec<MachineDeed>,
     /// All of which must hold before the next step.
     pub expect: Vec<Expectation>,
 }
@@ -110,6 +113,8 @@ struct StepFile {
     delete: Option<Named>,
     label: Option<Pairs>,
     annotate: Option<Pairs>,
+    #[serde(default)]
+    machine: Vec<Spanned<MachineFile>>,
     #[serde(default)]
     expect: Vec<Spanned<ConditionFields>>,
 }
@@ -192,19 +197,26 @@ fn step(step: Spanned<StepFile>) -> Result<Step, Mistake> {
     ];
     let mut given = deeds.into_iter().flatten();
     let deeds = given.next().transpose()?.unwrap_or_default();
-    if given.next().is_some() {
-        let what = "a step has at most one of `apply`, `patch`, `delete`, `label`, `annotate`";
+    if given.next().is_some() || !(deeds.is_empty() || step.machine.is_empty()) {
+        let what = "a step has at most one of `apply`, `patch`, `delete`, `label`, `annotate`, \
+                    `machine`";
         return Err((line, what.into()));
     }
-    if deeds.is_empty() && step.expect.is_empty() {
+    if deeds.is_empty() && step.machine.is_empty() && step.expect.is_empty() {
         return Err((line, "a step needs something to do or to `expect`".into()));
     }
     Ok(Step {
         caption: step.caption.trim().to_owned(),
         actor: Actor(step.actor.unwrap_or_else(|| DEFAULT_ACTOR.into())),
         deeds,
+        machine: step.machine.into_iter().map(at_machine).collect::<Result<_, _>>()?,
         expect: step.expect.iter().map(expectation).collect::<Result<_, _>>()?,
     })
+}
+
+fn at_machine(deed: Spanned<MachineFile>) -> Result<MachineDeed, Mistake> {
+    let line = deed.referenced.line();
+    deed.value.check().map_err(|what| (line, what))
 }
 
 fn expectation(fields: &Spanned<ConditionFields>) -> Result<Expectation, Mistake> {

@@ -2,7 +2,8 @@
 //!
 //! A scenario is YAML: a title, an intro, what there is at first, and steps,
 //! each with a caption, who acts, what is done (`apply`, `patch`, `delete`,
-//! `label` or `annotate`) and what must come of it (`expect`). It is played
+//! `label` or `annotate`; at a node's `machine`, mounts and files) and what must
+//! come of it (`expect`). It is played
 //! slowly for people, at once by tests, and write by write for those who step
 //! through it.
 //!
@@ -17,6 +18,7 @@
 
 pub mod condition;
 pub mod document;
+pub mod machine;
 pub mod path;
 pub mod play;
 
@@ -51,6 +53,8 @@ pub const BUILT_IN: &[BuiltIn] = built_in![
     "file-on-local-volume",
     "file-on-block-disk",
     "local-volumes",
+    "local-provisioner",
+    "safe-order",
 ];
 
 /// Reads a built-in scenario; without a name, the default one.

@@ -10,8 +10,9 @@
 //! next step is offered to the gate at once, so that someone stepping through
 //! the scenario sees it waiting there like any other write.
 //!
-//! Invariant: the player writes only by the write path, with the step's caption
-//! as reason, and reads only conditions.
+//! Invariant: the player writes objects only by the write path, with the step's
+//! caption as reason, and reads only conditions. What a step does at a machine is
+//! no write: it is done at once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,8 +26,10 @@ use crate::cluster::write_path::{WriteError, WritePath, perform_as_shown};
 use crate::mirror::Mirror;
 use crate::model::clock::{Clock, TimerUse};
 use crate::model::write::{Actor, Change, Reason, Write};
+use crate::plugins::host::Hosts;
 use crate::scenario::condition::{CannotTell, get};
 use crate::scenario::document::{Action, Deed, Expectation, Scenario, Step};
+use crate::scenario::machine::{self, NotDone};
 
 /// The rule that a scenario's writes give as their reason.
 pub const RULE: &str = "scenario";
@@ -77,6 +80,8 @@ pub enum PlayState {
 pub enum PlayError {
     #[error("step {step} (`{caption}`) could not be done")]
     Write { step: usize, caption: String, source: WriteError },
+    #[error("step {step} (`{caption}`) could not be done at the machine")]
+    Machine { step: usize, caption: String, source: NotDone },
     #[error("step {step} (`{caption}`) could not look at the cluster")]
     Read { step: usize, caption: String, source: kube::Error },
     #[error("step {step} (`{caption}`) could not tell how it went")]
@@ -93,6 +98,8 @@ pub struct Player {
     clock: Arc<dyn Clock>,
     gate: StepGate,
     mirror: Mirror,
+    /// The machines of this program, if it has any.
+    machines: Option<Arc<dyn Hosts>>,
     pace: Pace,
     progress: watch::Sender<Progress>,
 }
@@ -111,6 +118,7 @@ impl Player {
             caption: scenario.title.clone(),
             actor: Actor(SETUP_ACTOR.into()),
             deeds: scenario.setup.clone(),
+            machine: Vec::new(),
             expect: Vec::new(),
         };
         let mut clients: HashMap<Actor, kube::Client> = HashMap::new();
@@ -127,9 +135,15 @@ impl Player {
             clock: path.clock().clone(),
             gate: path.gate().clone(),
             mirror: mirror.clone(),
+            machines: None,
             pace,
             progress,
         }
+    }
+
+    /// The same with machines under the nodes, for steps that act there.
+    pub fn with_machines(self, machines: Option<Arc<dyn Hosts>>) -> Self {
+        Self { machines, ..self }
     }
 
     /// How far it has come; changes with every change of it.
@@ -178,6 +192,14 @@ impl Player {
             perform_as_shown(client, &write).await.map_err(|source| PlayError::Write {
                 step: number,
                 caption: caption(),
+                source,
+            })?;
+        }
+        for deed in &step.machine {
+            let done = machine::perform(self.machines.as_deref(), deed).await;
+            done.map_err(|source| PlayError::Machine {
+                step: number,
+                caption: step.caption.clone(),
                 source,
             })?;
         }

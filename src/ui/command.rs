@@ -2,6 +2,7 @@
 //! it makes sense, and its line of help. Bottom bar, help and the completion
 //! after `:` all come from this list, so none of them can drift.
 
+use crate::diagnosis;
 use crate::model::kind::Kind;
 use crate::model::{kind, volume::VolumePhase};
 use crate::ui::data::{Access, Data};
@@ -133,7 +134,8 @@ macro_rules! commands {
     };
 }
 
-const CLAIM: Scope = Scope::Kinds(&[kind::PERSISTENT_VOLUME_CLAIM]);
+/// What may be stuck.
+const STUCK: Scope = Scope::Kinds(diagnosis::KINDS);
 const STORAGE: Scope = Scope::Kinds(&[kind::PERSISTENT_VOLUME_CLAIM, kind::PERSISTENT_VOLUME]);
 
 /// What has files, or leads to a pod that mounts them.
@@ -151,7 +153,7 @@ pub const ALL: &[Command] = commands! {
     Act::Board, ["board"], "[NODE]", [], "", Objects, Scope::Everywhere, "the volumes of a node: what it should have beside what it has";
     Act::CreateFile, ["file"], "NAME TEXT", ["a"], "new file", Objects, Scope::Files, "a small new file in the volume that is listed";
     Act::Output, ["output"], "", ["o"], "output", Objects, Scope::Output, "what was run or called: a volume's commands on a node, the calls to CSI drivers";
-    Act::Why, ["why"], "", ["w"], "why", Objects, CLAIM, "why it is as it is: every volume and what speaks against it";
+    Act::Why, ["why"], "", ["w"], "why", Objects, STUCK, "why it is as it is, and what helps; of a claim every volume and what speaks against it";
     Act::Edit, ["edit"], "", ["e"], "edit", Objects, Scope::Object, "edit the YAML; checked by the server, shown as a diff";
     Act::Rebind, ["rebind"], "", ["b"], "rebind", Objects, STORAGE, "give a released volume to a claim, or a claim a volume";
     Act::Delete, ["delete"], "", ["ctrl-d"], "delete", Objects, Scope::Object, "delete, after showing what depends on it";

@@ -2,9 +2,13 @@
 //! refused in the words that stand above them, scenarios play to their end.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use http::{Request, header};
 use kube::client::Body;
+use pvdeck::diagnosis;
+use pvdeck::model::kind::Kind;
+use pvdeck::model::object::{Key, ObjectRef};
 use pvdeck::scenario::document::manifest_reference;
 use pvdeck::scenario::play::{Pace, Player};
 use pvdeck::scenario::{BUILT_IN, Scenario};
@@ -124,10 +128,63 @@ fn example_manifests_make_pods_and_bind_claims() {
     });
 }
 
+/// The systems that people start with, on nodes that really mount.
+#[test]
+fn pods_of_the_named_manifests_run_on_simulated_nodes() {
+    const NAMED: [&str; 6] = [
+        "storage-classes.yaml",
+        "nfs.yaml",
+        "local-volume.yaml",
+        "local-provisioner.yaml",
+        "stateful-set.yaml",
+        "registry.yaml",
+    ];
+    World::run(async |world| {
+        // The disk of which the manifest speaks.
+        for node in ["node-1", "node-2"] {
+            world.machines().add_directory(node, "/mnt/disks/ssd");
+        }
+        let named = files("manifests").into_iter().filter(|(name, _)| NAMED.contains(&&**name));
+        let named: Vec<(String, String)> = named.collect();
+        assert_eq!(named.len(), NAMED.len());
+        for (name, text) in named {
+            apply(&world, &name, &text).await;
+        }
+        let running = async || -> Vec<String> {
+            let pods = get(&world, "/api/v1/pods").await;
+            let pods = pods["items"].as_array().cloned().unwrap_or_default();
+            let pods = pods.iter().filter(|pod| pod["status"]["phase"] == "Running");
+            pods.map(|pod| pod["metadata"]["name"].as_str().unwrap_or_default().to_owned())
+                .collect()
+        };
+        let mut found = Vec::new();
+        for _ in 0..120 {
+            world.clock.advance(std::time::Duration::from_secs(1)).await;
+            found = running().await;
+            if found.len() == 7 {
+                break;
+            }
+        }
+        found.sort();
+        let registry = found.iter().filter(|name| name.starts_with("registry-")).count();
+        assert_eq!(registry, 3, "{found:?}");
+        found.retain(|name| !name.starts_with("registry-"));
+        assert_eq!(found, ["cruncher", "web-0", "web-1", "writer"]);
+    });
+}
+
 /// What stands after a word at the beginning of a line of a manifest.
 fn line<'a>(name: &str, text: &'a str, word: &str) -> &'a str {
     let line = text.lines().find_map(|line| line.strip_prefix(word));
     line.unwrap_or_else(|| panic!("{name} has no line `{word}`")).trim()
+}
+
+/// The object of a line such as `pod/default/web`.
+fn object(name: &str, text: &str) -> ObjectRef {
+    let parts: Vec<&str> = text.split('/').collect();
+    let [kind, namespace, object] = parts[..] else { panic!("{name}: `{text}` is no object") };
+    let kind = Kind::by_word(kind).unwrap_or_else(|| panic!("{name}: no kind `{kind}`"));
+    ObjectRef::new(kind, Key::new(namespace, object))
 }
 
 #[test]
@@ -135,7 +192,8 @@ fn every_stuck_example_says_what_kubernetes_says_and_what_helps() {
     let mut wrong = Vec::new();
     for (name, text) in files("stuck") {
         let expected = line(&name, &text, "# says:");
-        assert!(line(&name, &text, "# next:").len() > 20, "{name}: a next step");
+        let next = line(&name, &text, "# next:");
+        let look = object(&name, line(&name, &text, "# look:"));
         World::run_without_machines(async |world| {
             apply(&world, &name, &text).await;
             world.clock.advance(std::time::Duration::from_secs(20)).await;
@@ -152,6 +210,10 @@ fn every_stuck_example_says_what_kubernetes_says_and_what_helps() {
             if !said.iter().any(|said| said == expected) {
                 wrong.push(format!("{name}\n  expected: {expected}\n  said: {said:#?}"));
             }
+            let found = world.mirror().read(|tables| diagnosis::find(tables, &look));
+            if found.as_ref().and_then(|found| found.next.as_deref()) != Some(next) {
+                wrong.push(format!("{name}\n  next: {next}\n  found: {found:#?}"));
+            }
         });
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -164,7 +226,8 @@ fn every_example_scenario_comes_with_the_program_and_plays_to_its_end() {
         assert!(built_in.is_some(), "{name} is not among the built-in scenarios");
         let scenario = Scenario::read(&name, &text).unwrap_or_else(|bad| panic!("{bad}"));
         let played = World::run(async move |world| {
-            let player = Player::new(&scenario, world.path(), world.mirror(), Pace::AtOnce);
+            let player = Player::new(&scenario, world.path(), world.mirror(), Pace::AtOnce)
+                .with_machines(Some(Arc::new(world.machines().clone())));
             world.until(player.play()).await
         });
         if let Err(error) = played {

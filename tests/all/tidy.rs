@@ -7,15 +7,28 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The folders of `src/` from the ground up, and what each may import.
-/// `operations` and `diagnosis` join as they come.
+/// `operations` joins as it comes.
 const LAYERS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("plugins", &["model"]),
     ("cluster", &["model"]),
     ("mirror", &["model", "cluster"]),
     ("controllers", &["model", "plugins", "cluster", "mirror"]),
+    ("diagnosis", &["model", "plugins", "cluster", "mirror", "controllers"]),
     ("scenario", &["model", "plugins", "cluster", "mirror", "controllers"]),
-    ("ui", &["model", "plugins", "cluster", "mirror", "controllers", "scenario", "session"]),
+    (
+        "ui",
+        &[
+            "model",
+            "plugins",
+            "cluster",
+            "mirror",
+            "controllers",
+            "diagnosis",
+            "scenario",
+            "session",
+        ],
+    ),
 ];
 
 /// A source file: its path below the repository, and its text.

@@ -334,11 +334,15 @@ impl Data {
                 }
                 _ => state.top().target().map(|target| target.uid.clone()).into_iter().collect(),
             };
-            if let View::Why(target) = &state.top().view
-                && let Some(claim) = tables.claims.by_uid(&target.uid)
-            {
-                let epoch = self.reasons.epoch();
-                self.whys.bring_up_to_date(claim, tables, epoch, state.now_ms);
+            if let View::Why(target) = &state.top().view {
+                let (epoch, now_ms) = (self.reasons.epoch(), state.now_ms);
+                match tables.claims.by_uid(&target.uid) {
+                    Some(claim) => self.whys.bring_up_to_date(claim, tables, epoch, now_ms),
+                    None => {
+                        let object = ObjectRef::new(target.kind, target.key());
+                        self.whys.find_other((&object, &target.uid), tables, epoch, now_ms);
+                    }
+                }
                 return true;
             }
             let claims = uids.iter().filter_map(|uid| tables.claims.by_uid(uid));

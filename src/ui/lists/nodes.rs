@@ -1,7 +1,10 @@
 //! The row of a node.
 
+use std::sync::Arc;
+
+use crate::mirror::Tables;
 use crate::model::node::{Node, Readiness};
-use crate::model::volume::VolumePhase;
+use crate::model::volume::{Volume, VolumePhase};
 use crate::ui::age::age;
 use crate::ui::lists::order::{Listing, Rank};
 use crate::ui::lists::{Cell, Column, Context, column};
@@ -53,13 +56,34 @@ pub fn attached_text(node: &Node, context: Context<'_>, of: &str) -> String {
     }
 }
 
+/// The volumes that can be used on this node only, as far as they name it.
+pub fn local_volumes<'a>(node: &Node, tables: &'a Tables) -> impl Iterator<Item = &'a Arc<Volume>> {
+    let host = node.meta.label("kubernetes.io/hostname").unwrap_or(&node.meta.key.name);
+    tables.volumes_at(host)
+}
+
+fn is_free(volume: &Volume) -> bool {
+    volume.phase == VolumePhase::Available && volume.claim_ref.is_none()
+}
+
+/// A local volume in a line: `disk-1 10Gi fast free, /mnt/disks/1`.
+pub fn local_text(volume: &Volume) -> String {
+    let size = volume.capacity.map_or_else(|| "?".into(), |size| size.to_string());
+    let state = match &volume.claim_ref {
+        _ if is_free(volume) => "free".to_owned(),
+        Some(by) => format!("{} by {}", volume.phase.name(), by.key),
+        None => volume.phase.name().to_owned(),
+    };
+    let Volume { meta, class, source, .. } = volume;
+    format!("{} {size} {class} {state}, {}", meta.key.name, source.place)
+}
+
 /// The local volumes on a node that are free, against all: `1 of 2`.
 fn free_local_text(node: &Node, context: Context<'_>) -> String {
-    let host = node.meta.label("kubernetes.io/hostname").unwrap_or(&node.meta.key.name);
     let (mut free, mut all) = (0, 0);
-    for volume in context.tables.volumes_at(host) {
+    for volume in local_volumes(node, context.tables) {
         all += 1;
-        free += usize::from(volume.phase == VolumePhase::Available && volume.claim_ref.is_none());
+        free += usize::from(is_free(volume));
     }
     if all == 0 { String::new() } else { format!("{free} of {all}") }
 }

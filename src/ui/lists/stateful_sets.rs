@@ -37,7 +37,7 @@ impl Listing for StatefulSet {
             Cell::new(self.meta.key.namespace.to_string()),
             Cell::new(self.meta.key.name.to_string()),
             Cell::with(ready, self.sign(context).role()),
-            Cell::or_dash(&self.claim_templates.join(",")),
+            Cell::or_dash(&self.template_names(",")),
             Cell::new(keeps_text(self)),
             Cell::new(age(self.meta.created, context.now)),
         ]
@@ -49,7 +49,7 @@ impl Listing for StatefulSet {
             Some(0) => Rank::Text(self.meta.key.namespace.clone()),
             Some(1) => Rank::Text(self.meta.key.name.clone()),
             Some(2) => Rank::Number(self.ready_replicas),
-            Some(3) => Rank::Text(self.claim_templates.join(",").into()),
+            Some(3) => Rank::Text(self.template_names(",").into()),
             Some(4) => Rank::Text(keeps_text(self).into()),
             Some(_) => Rank::Number(-self.meta.created),
         }

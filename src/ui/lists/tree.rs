@@ -183,10 +183,10 @@ impl Tree {
 
     /// Claims that were kept when the set was scaled down.
     fn kept_claims(&mut self, above: &str, set: &StatefulSet, tables: &Tables) {
-        let from = set.replicas.max(0);
-        for ordinal in from..from + KEPT_MAX {
+        let from = set.start.saturating_add(set.replicas.max(0));
+        for ordinal in from..from.saturating_add(KEPT_MAX) {
             for template in &set.claim_templates {
-                let name = format!("{template}-{}-{ordinal}", set.meta.key.name);
+                let name = format!("{}-{}-{ordinal}", template.name, set.meta.key.name);
                 let key = Key::new(set.meta.key.namespace.clone(), name);
                 let kept = tables.claims.get(&key).is_some();
                 if kept && tables.pods_using(&key).next().is_none() {

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use crate::diagnosis::stateful_set::why_no_names;
+use crate::mirror::Tables;
 use crate::model::claim::Claim;
 use crate::model::class::StorageClass;
 use crate::model::event::{Event, Severity};
 use crate::model::node::Node;
 use crate::model::object::Meta;
 use crate::model::pod::Pod;
+use crate::model::service::pod_dns_name;
 use crate::model::volume::Volume;
 use crate::ui::age::age;
 use crate::ui::data::Data;
@@ -20,6 +23,8 @@ use crate::ui::views::page::Page;
 
 /// Events shown of one object.
 const EVENTS_MAX: usize = 200;
+/// Local volumes shown of one node.
+const LOCAL_MAX: usize = 200;
 
 pub fn write(page: &mut Page<'_>, target: &Target, data: &Data) {
     data.read(|context| {
@@ -53,7 +58,7 @@ pub fn write(page: &mut Page<'_>, target: &Target, data: &Data) {
             common(page, &driver.meta, context);
         } else if let Some(set) = tables.stateful_sets.by_uid(uid) {
             page.fact("ready", &format!("{} of {}", set.ready_replicas, set.replicas));
-            page.fact("claims", &set.claim_templates.join(" "));
+            page.fact("claims", &set.template_names(" "));
             common(page, &set.meta, context);
         } else if let Some(row) = tables.deployments.by_uid(uid) {
             page.fact("ready", &format!("{} of {}", row.ready_replicas, row.replicas));
@@ -160,6 +165,9 @@ fn of_pod(page: &mut Page<'_>, pod: &Pod, context: Context<'_>) {
         page.fact("reason", reason);
     }
     page.fact("node", if pod.node.is_empty() { "(none yet)" } else { &pod.node });
+    if let Some(name) = dns_name(pod, context.tables) {
+        page.fact("DNS name", &name);
+    }
     for claim in &pod.claims {
         let key =
             crate::model::object::Key::new(pod.meta.key.namespace.clone(), claim.claim.clone());
@@ -168,6 +176,17 @@ fn of_pod(page: &mut Page<'_>, pod: &Pod, context: Context<'_>) {
         page.fact("claim", &format!("{} as {}: {state}", claim.claim, claim.volume));
     }
     common(page, &pod.meta, context);
+}
+
+/// The name of a pod of a StatefulSet in DNS, or why it has none.
+fn dns_name(pod: &Pod, tables: &Tables) -> Option<String> {
+    let set = tables.stateful_sets.by_uid(&pod.meta.owner.as_ref()?.uid)?;
+    let key = &pod.meta.key;
+    let name = pod_dns_name(&key.name, &set.service, &key.namespace);
+    Some(match why_no_names(tables, set) {
+        None => name,
+        Some(why) => format!("none: {name} needs Service {}, and {why}", set.service),
+    })
 }
 
 fn of_node(page: &mut Page<'_>, node: &Node, context: Context<'_>) {
@@ -183,6 +202,10 @@ fn of_node(page: &mut Page<'_>, node: &Node, context: Context<'_>) {
     page.fact("drivers", if drivers.is_empty() { "(none)" } else { &drivers });
     page.fact("attached", &node.attached_names().collect::<Vec<_>>().join(" "));
     page.fact("in use", &node.volumes_in_use.join(" "));
+    let local = nodes::local_volumes(node, context.tables).take(LOCAL_MAX);
+    for volume in local {
+        page.fact("local disk", &nodes::local_text(volume));
+    }
     common(page, &node.meta, context);
 }
 

@@ -2,10 +2,11 @@
 
 use crate::mirror::Tables;
 use crate::model::claim::Claim;
+use crate::model::node::Node;
 use crate::model::object::Key;
 use crate::model::volume::Volume;
 use crate::ui::data::Data;
-use crate::ui::lists::{claims, classes, pods, volumes};
+use crate::ui::lists::{claims, classes, nodes, pods, volumes};
 use crate::ui::target::Target;
 use crate::ui::theme::Role;
 use crate::ui::views::page::Page;
@@ -65,10 +66,33 @@ pub fn write(page: &mut Page<'_>, target: &Target, data: &Data) {
             }
             let node = if pod.node.is_empty() { "no node yet" } else { &pod.node };
             page.indented(3, Role::Text, &format!("node {node}"));
+        } else if let Some(node) = tables.nodes.by_uid(uid) {
+            this(page, &format!("node {}", node.meta.key.name), 1);
+            on_node(page, node, tables);
         } else {
             page.say(Role::Dim, "nothing is known around it");
         }
     });
+}
+
+/// A node's local disks, free or with whom, and its pods that have claims.
+fn on_node(page: &mut Page<'_>, node: &Node, tables: &Tables) {
+    let mut any = false;
+    for volume in nodes::local_volumes(node, tables).take(SHOWN_MAX) {
+        any = true;
+        page.indented(3, Role::Text, &format!("local disk {}", nodes::local_text(volume)));
+        for claim in tables.claims_of(&volume.meta.key.name) {
+            users(page, &claim.meta.key, tables, 5);
+        }
+    }
+    if !any {
+        page.indented(3, Role::Dim, "no local volume names it");
+    }
+    let name = &node.meta.key.name;
+    for pod in tables.pods_on(name).filter(|pod| !pod.claims.is_empty()).take(SHOWN_MAX) {
+        let text = format!("pod {} {}", pod.meta.key, pods::state_word(pod));
+        page.indented(3, Role::Text, &text);
+    }
 }
 
 fn this(page: &mut Page<'_>, text: &str, indent: usize) {

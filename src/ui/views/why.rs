@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use crate::controllers::persistent_volume::explain::{ClassState, Provisioner};
 use crate::controllers::resource_quota::explain::{self as quota, Quotas};
+use crate::diagnosis::Standing;
 use crate::mirror::Tables;
 use crate::model::claim::ClaimPhase;
 use crate::model::fit::{Fit, Misfit};
+use crate::model::kind;
 use crate::model::object::Key;
 use crate::model::volume::Volume;
 use crate::ui::data::Data;
@@ -22,6 +24,9 @@ use crate::ui::views::page::Page;
 use crate::ui::why::Why;
 
 pub fn write(page: &mut Page<'_>, target: &Target, data: &Data) {
+    if target.kind != kind::PERSISTENT_VOLUME_CLAIM {
+        return of_other(page, target, data);
+    }
     data.read(|context| {
         let tables = context.tables;
         let Some(claim) = tables.claims.by_uid(&target.uid) else {
@@ -36,6 +41,7 @@ pub fn write(page: &mut Page<'_>, target: &Target, data: &Data) {
         let (reason, explanation) = (&why.reason, &why.explanation);
         let normal = if reason.sign == Sign::NotYet { "This is normal: " } else { "" };
         page.signed(reason.sign, "because", 10, &format!("{normal}{}", reason.text));
+        next(page, why.next.as_deref());
         if claim.phase != ClaimPhase::Bound {
             class(page, &explanation.class, tables);
             if !explanation.looks_again {
@@ -54,6 +60,34 @@ pub fn write(page: &mut Page<'_>, target: &Target, data: &Data) {
             page.say(Role::Error, &format!("cannot tell more: {why}"));
         }
     });
+}
+
+/// What is in the way of a pod, a workload or a volume, and what helps.
+fn of_other(page: &mut Page<'_>, target: &Target, data: &Data) {
+    let word = target.kind.singular;
+    page.pieces(&[(Role::Title, &format!(" {word} {}", target.key()))]);
+    let Some(finding) = data.whys.finding(&target.uid) else { return };
+    if finding.facts.is_empty() {
+        page.say(Role::Error, "it is gone");
+    }
+    for (at, fact) in finding.facts.iter().enumerate() {
+        let sign = match fact.standing {
+            Standing::Fine => Sign::Ok,
+            Standing::Waits => Sign::NotYet,
+            Standing::Busy => Sign::Busy,
+            Standing::Stuck => Sign::Fault,
+        };
+        page.signed(sign, if at == 0 { "because" } else { "" }, 10, &fact.text);
+    }
+    next(page, finding.next.as_deref());
+}
+
+/// The next step, under the reason.
+fn next(page: &mut Page<'_>, step: Option<&str>) {
+    if let Some(step) = step {
+        let first = [(Role::Text, String::new(), 2), (Role::Title, "next".into(), 11)];
+        page.columns(&first, Role::Text, step);
+    }
 }
 
 fn class(page: &mut Page<'_>, class: &ClassState, tables: &Tables) {

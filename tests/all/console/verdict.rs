@@ -74,6 +74,18 @@ fn verdicts(console: &Console) -> &Verdicts {
 }
 
 #[test]
+fn local_disks_of_a_node_and_whether_they_are_free() {
+    check("describe_node", |console| {
+        opened(console);
+        console.press(":no\r/node-2\rd");
+    });
+    check("around_node", |console| {
+        opened(console);
+        console.press(":no\r/node-2\rx");
+    });
+}
+
+#[test]
 fn verdict_of_each_node_on_a_pod() {
     check("verdict", |console| {
         opened(console);

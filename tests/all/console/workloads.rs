@@ -36,9 +36,11 @@ fn pod(name: &str, version: u64, owner: (&str, &str), claim: &str, node: &str) -
 
 /// A set of two that had three, and a rollout under way.
 fn workloads(console: &mut Console) {
-    let template = json!([{"metadata": {"name": "data"}}]);
+    let template = json!([{"metadata": {"name": "data"}, "spec": {
+        "accessModes": ["ReadWriteOnce"], "storageClassName": "fast",
+        "resources": {"requests": {"storage": "20Gi"}}}}]);
     console.apply::<StatefulSet>(json!({"metadata": meta("mysql", 60, None),
-        "spec": {"replicas": 2, "volumeClaimTemplates": template},
+        "spec": {"replicas": 2, "serviceName": "mysql", "volumeClaimTemplates": template},
         "status": {"readyReplicas": 1}}));
     let set = ("StatefulSet", "mysql");
     console.apply::<Pod>(pod("mysql-0", 61, set, "data-mysql-0", ""));
@@ -91,6 +93,22 @@ fn deployments() {
     check("deployments", |console| {
         workloads(console);
         console.press(":deploy\r");
+    });
+}
+
+#[test]
+fn why_a_set_is_stuck_and_what_helps() {
+    check("why_sts", |console| {
+        workloads(console);
+        console.press(":sts\r/mysql\rw").wait(10_000);
+    });
+}
+
+#[test]
+fn why_a_pod_is_on_no_node_and_what_helps() {
+    check("why_pod", |console| {
+        workloads(console);
+        console.press(":po\r/mysql-0\rw").wait(10_000);
     });
 }
 

@@ -3,6 +3,7 @@
 
 mod block;
 mod schedules;
+mod wrong_order;
 
 use std::time::Duration;
 

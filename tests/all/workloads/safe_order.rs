@@ -1,10 +1,11 @@
 //! Deleting static local volumes (workloads 14): the wrong order ends stuck
 //! with its reason shown, the right one clean.
 
-use pvdeck::model::kind;
+use pvdeck::diagnosis;
+use pvdeck::model::kind::{self, Kind};
 use serde_json::{Value, json};
 
-use super::{Cluster, template};
+use super::{Cluster, object, template};
 
 /// A local volume of node-1 that the claim of `web-0` is bound to.
 async fn running_set(cluster: &Cluster) {
@@ -26,6 +27,14 @@ async fn running_set(cluster: &Cluster) {
     cluster.run_pods(None).await;
     let claim = cluster.get(kind::PERSISTENT_VOLUME_CLAIM, "data-web-0").await;
     assert_eq!(claim.expect("the claim")["status"]["phase"], "Bound");
+}
+
+/// What the console tells of a volume or the claim: facts and the next step.
+fn said(cluster: &Cluster, kind: &'static Kind, name: &str) -> (Vec<String>, String) {
+    let found = cluster.world.mirror().read(|tables| diagnosis::find(tables, &object(kind, name)));
+    let found = found.expect("it is there");
+    let facts = found.facts.into_iter().map(|fact| fact.text).collect();
+    (facts, found.next.unwrap_or_default())
 }
 
 fn is_terminating(object: &Value) -> bool {
@@ -50,11 +59,24 @@ fn volume_deleted_first_hangs_on_its_claim_and_goes_with_it() {
         assert!(is_terminating(&held));
         assert_eq!(held["status"]["phase"], "Bound", "the reason");
         assert_eq!(held["metadata"]["finalizers"], json!(["kubernetes.io/pv-protection"]));
+        let end = "scale its set down so that pod web-0 ends: deleted, it would come back";
+        let (facts, next) = said(&cluster, kind::PERSISTENT_VOLUME, "disk-1");
+        assert_eq!(
+            facts,
+            [
+                "it is being deleted, and claim default/data-web-0 is bound to it",
+                "pod web-0 uses that claim",
+            ]
+        );
+        assert_eq!(next, format!("{end}, then delete claim default/data-web-0"));
         // The claim goes next, and hangs on its pod.
         cluster.delete(kind::PERSISTENT_VOLUME_CLAIM, "data-web-0", "Background").await;
         cluster.seconds(60).await;
         let held = claim(&cluster).await.expect("held");
         assert_eq!(held["metadata"]["finalizers"], json!(["kubernetes.io/pvc-protection"]));
+        let (facts, next) = said(&cluster, kind::PERSISTENT_VOLUME_CLAIM, "data-web-0");
+        assert_eq!((facts.len(), facts[0].as_str()), (1, "it is being deleted"));
+        assert_eq!(next, end);
         // Scaled away, the pod lets the claim go, the claim the volume.
         cluster.patch(kind::STATEFUL_SET, "web", json!({"spec": {"replicas": 0}})).await;
         cluster.run_pods(None).await;
