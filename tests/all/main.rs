@@ -16,6 +16,7 @@ mod live;
 mod local_provisioner;
 mod memory;
 mod node_life;
+mod placing_races;
 mod pods;
 mod pty;
 mod scenario_play;
