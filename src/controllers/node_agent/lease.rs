@@ -26,7 +26,7 @@ pub async fn keep(shared: &Shared, node_uid: &str) {
     let mut pause = spread(&shared.node);
     loop {
         // A machine that does not answer has no kubelet that could renew.
-        if shared.host.mounts().await.is_ok() {
+        if shared.host.answers().await {
             is_there = renew(shared, node_uid, is_there).await;
         }
         shared.clock.sleep(pause, TimerUse::Housekeeping).await;

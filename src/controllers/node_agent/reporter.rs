@@ -70,7 +70,7 @@ pub async fn report(shared: &Shared, mut node: Value, bell: &Notify) {
     let mut due = last.map_or(shared.clock.now(), |last| later(last, REPORT));
     loop {
         // A machine that does not answer has no agent that could report.
-        if shared.host.mounts().await.is_ok() {
+        if shared.host.answers().await {
             let again = write_status(shared, &mut node, &mut due).await;
             if again {
                 continue;

@@ -29,6 +29,7 @@ mod process;
 use std::fmt;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 
@@ -68,6 +69,12 @@ pub trait Host: Send + Sync + fmt::Debug {
 
     /// The mount table, oldest mount first.
     fn mounts(&self) -> BoxFuture<'_, Result<MountTable, HostError>>;
+
+    /// Whether the machine answers at all; no answer comes as long as it is
+    /// silent. Asked for every heartbeat, so it should cost little.
+    fn answers(&self) -> BoxFuture<'_, bool> {
+        self.mounts().map(|table| table.is_ok()).boxed()
+    }
 
     /// The newest commands, oldest first, those still running included.
     fn records(&self) -> Vec<CommandRecord>;
