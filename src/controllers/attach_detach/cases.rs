@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::controllers::attach_detach::actual::ActualState;
 use crate::controllers::attach_detach::because::{Because, Force};
 use crate::controllers::attach_detach::decide::{
-    NEW_WISH_WAIT, Standing, Step, UNMOUNT_WAIT_MAX, Verdict, View, decide, standing,
+    NEW_WISH_WAIT, REPORT_WAIT, Standing, Step, UNMOUNT_WAIT_MAX, Verdict, View, decide, standing,
 };
 use crate::controllers::attach_detach::desired::DesiredState;
 use crate::controllers::attach_detach::operations::{Doing, NotNow, OperationKey, Operations};
@@ -39,6 +39,7 @@ struct World {
     actual: ActualState,
     operations: Operations,
     nodes: BTreeMap<&'static str, Value>,
+    untold_since: Option<Timestamp>,
     now: u64,
 }
 
@@ -100,6 +101,7 @@ impl World {
             operations: &self.operations,
             name: &name,
             node: row.as_ref(),
+            untold_since: self.untold_since,
             force_detach: true,
             now: at(self.now),
         })
@@ -159,6 +161,29 @@ fn a_volume_is_attached_where_a_pod_is_and_then_told_to_the_node() {
     assert_eq!(verdict.because.to_string(), "v is attached");
     world.have("a", v);
     world.check("a", Step::Rest);
+}
+
+#[test]
+fn a_node_is_told_of_several_volumes_together_but_does_not_wait_long() {
+    let mut world = World::new(&["a"]).wants("a", "v", "p").wants("a", "w", "p");
+    let attached = |world: &mut World, name: &str| {
+        let volume = volume(name, false);
+        world.actual.mark_attached(&text(name), Some(&volume), &text("a"), "/dev/x".into());
+        world.finish("a", name, None);
+    };
+    world.start("a", "v", Doing::Attach);
+    world.start("a", "w", Doing::Attach);
+    attached(&mut world, "v");
+    world.untold_since = Some(at(0));
+    let verdict = world.decide("a");
+    assert_eq!((verdict.step, verdict.again_at), (Step::Rest, Some(at(0) + REPORT_WAIT)));
+    world.now = 1;
+    world.check("a", Step::Report);
+    world.now = 0;
+    attached(&mut world, "w");
+    let verdict = world.decide("a");
+    assert_eq!(verdict.step, Step::Report, "nothing more is on its way");
+    assert_eq!(verdict.because.to_string(), "v, w are attached");
 }
 
 #[test]

@@ -74,6 +74,8 @@ struct State {
     volumes: HashMap<Arc<str>, (Arc<str>, Option<resolve::Named>)>,
     /// The plugins as all pods have been looked at.
     plugins_revision: u64,
+    /// Since when each node has something attached that it was not told of.
+    untold: HashMap<Arc<str>, Timestamp>,
     /// Which drivers want no attaching.
     unattached_drivers: HashSet<Arc<str>>,
     /// Pods whose volumes are to be found out.
@@ -156,6 +158,7 @@ impl AttachDetachController {
             operations: &state.operations,
             name: node,
             node: row.as_deref(),
+            untold_since: state.untold.get(node).copied(),
             force_detach: self.parts.force_detach,
             now,
         });
@@ -272,9 +275,7 @@ impl AttachDetachController {
                 Next::Write { write, taken_off } => match self.perform(&write).await {
                     Ok(row) => {
                         permitted = false;
-                        if let Some(volume) = taken_off {
-                            self.lock().actual.report(&volume, &node, false);
-                        }
+                        self.told(&node, taken_off.as_ref());
                         if let Ok(row) = Node::from_object(&row) {
                             self.parts.mirror.observe(row);
                         }
@@ -290,6 +291,15 @@ impl AttachDetachController {
         Pass::new(Outcome::Failed(format!("not settled after {STEPS_MAX} steps")))
     }
 
+    /// The node has been told what it has; this volume is off its list.
+    fn told(&self, node: &Arc<str>, taken_off: Option<&Arc<str>>) {
+        let mut state = self.lock();
+        state.untold.remove(node);
+        if let Some(volume) = taken_off {
+            state.actual.report(volume, node, false);
+        }
+    }
+
     async fn perform(&self, write: &Write) -> Result<serde_json::Value, WriteError> {
         let answer = self.parts.server.perform(write).await?;
         self.parts.health.wrote();
@@ -302,6 +312,7 @@ impl AttachDetachController {
         let here = |tables: &Tables| tables.nodes.get(&Key::cluster(node)).is_some();
         if !self.parts.mirror.read(here) && state.desired.unmanage(node) {
             state.actual.forget_node(node);
+            state.untold.remove(node);
             state.sweep.remove(node);
         }
     }

@@ -27,6 +27,11 @@ pub const UNMOUNT_WAIT_MAX: Duration = Duration::from_secs(360);
 /// does the same without looking when there is nothing new.
 pub const NEW_WISH_WAIT: Duration = Duration::from_millis(100);
 
+/// How long the node is told nothing of what has been attached while more is
+/// being attached to it. Upstream tells it with the same look around, so that
+/// thirty volumes are one or two writes, not thirty of ever longer lists.
+pub const REPORT_WAIT: Duration = Duration::from_millis(100);
+
 /// The taint with which an admin says that a node is shut down; its value and
 /// effect do not matter.
 const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
@@ -40,6 +45,8 @@ pub struct View<'a> {
     pub name: &'a Arc<str>,
     /// The node as the API has it; `None`: it is gone.
     pub node: Option<&'a Node>,
+    /// When the first volume was attached that the node has not been told of.
+    pub untold_since: Option<Timestamp>,
     /// Whether waiting for an unmount ends after [`UNMOUNT_WAIT_MAX`].
     pub force_detach: bool,
     pub now: Timestamp,
@@ -190,6 +197,7 @@ pub fn decide(view: &View<'_>) -> Verdict {
             | Standing::Attach => {}
         }
     }
+    let mut busy = false;
     for (unique_name, wish) in view.desired.on(view.name) {
         match wanted(view, unique_name, wish) {
             Standing::Attach => {
@@ -205,16 +213,21 @@ pub fn decide(view: &View<'_>) -> Verdict {
                 );
             }
             Standing::New { until } | Standing::Paused { until, .. } => again(until),
+            // Its end wakes this node.
+            Standing::Busy => busy = true,
             // A change at the other node wakes this one.
             Standing::Exclusive { .. }
-            | Standing::Busy
             | Standing::Attached
             | Standing::Detach { .. }
             | Standing::InUse { .. } => {}
         }
     }
     if let Some(because) = report(view) {
-        return Verdict { step: Step::Report, because, again_at };
+        let due = view.untold_since.map(|since| since + REPORT_WAIT);
+        match due.filter(|due| busy && view.now < *due) {
+            Some(due) => again(due),
+            None => return Verdict { step: Step::Report, because, again_at },
+        }
     }
     Verdict { step: Step::Rest, because: Because::Settled, again_at }
 }

@@ -33,6 +33,8 @@ impl AttachDetachController {
                 Ok(device) => {
                     let Operation { unique_name, node, .. } = operation;
                     state.actual.mark_attached(unique_name, Some(volume), node, device.into());
+                    let now = self.parts.clock.now();
+                    state.untold.entry(node.clone()).or_insert(now);
                     self.end(&mut state, operation, None);
                     let message =
                         format!("AttachVolume.Attach succeeded for volume \"{}\" ", volume.name);
