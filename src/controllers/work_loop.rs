@@ -31,6 +31,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(1000);
 /// So many turns, then other tasks get theirs: the loop may have work without
 /// end that never waits.
 const TURNS: usize = 64;
+/// So many settled objects of a round in one turn: changes come before the
+/// rest.
+const LOOKS: usize = 32;
 
 /// What became of one pass over an object.
 pub struct Pass {
@@ -73,6 +76,13 @@ pub trait Reconciler: Send + Sync {
     /// Everything there is to look at, for a resync.
     fn everything(&self) -> Vec<ObjectRef> {
         Vec::new()
+    }
+
+    /// Whether a look in a resync can be left out: as far as is known, there is
+    /// nothing to do about the object. Nearly all are so, and a pass costs more
+    /// than finding that out.
+    fn is_settled(&self, _object: &ObjectRef) -> bool {
+        false
     }
 
     /// What it works on; a table of its own, to share, where a pass also holds
@@ -123,6 +133,8 @@ pub async fn run(
                 work.begin_round();
                 resync = next_resync();
             }
+            // The round is in its stretch of settled objects.
+            () = future::ready(()), if work.has_room_for_round() => {}
         }
         turns += 1;
         if turns % TURNS == 0 {
@@ -221,7 +233,24 @@ impl WorkLoop {
             self.queued.remove(&object);
             return Some(object);
         }
-        self.round.pop_front()
+        for _ in 0..LOOKS {
+            let object = self.round.pop_front()?;
+            if !self.is_settled(&object) {
+                return Some(object);
+            }
+        }
+        None
+    }
+
+    /// One that cannot even be looked at is left to a pass, which says so.
+    fn is_settled(&self, object: &ObjectRef) -> bool {
+        let look = AssertUnwindSafe(|| self.reconciler.is_settled(object));
+        std::panic::catch_unwind(look).unwrap_or(false)
+    }
+
+    /// Whether the round could go on now.
+    fn has_room_for_round(&self) -> bool {
+        !self.round.is_empty() && self.passes.len() < self.parallel
     }
 
     /// Looks at everything again, unless that is still going on.
@@ -360,6 +389,11 @@ mod tests {
             self.objects.clone()
         }
 
+        fn is_settled(&self, object: &ObjectRef) -> bool {
+            assert!(&*object.key.name != "broken", "a broken row");
+            object.key.name.starts_with("settled")
+        }
+
         fn holds(&self) -> HoldTable {
             self.holds.clone()
         }
@@ -382,6 +416,23 @@ mod tests {
         names: &[&str],
         script: impl Fn(&Scripted, ObjectRef) -> BoxFuture<'static, Pass> + Send + Sync + 'static,
     ) -> Running {
+        running_with(names, None, script).await
+    }
+
+    const ROUND: Duration = Duration::from_secs(15);
+
+    async fn running_rounds(
+        names: &[&str],
+        script: impl Fn(&Scripted, ObjectRef) -> BoxFuture<'static, Pass> + Send + Sync + 'static,
+    ) -> Running {
+        running_with(names, Some(ROUND), script).await
+    }
+
+    async fn running_with(
+        names: &[&str],
+        resync: Option<Duration>,
+        script: impl Fn(&Scripted, ObjectRef) -> BoxFuture<'static, Pass> + Send + Sync + 'static,
+    ) -> Running {
         let clock = ManualClock::new(Timestamp::from_second(1_800_000_000).expect("in range"));
         let reconciler = Arc::new(Scripted {
             objects: names.iter().map(|name| object(name)).collect(),
@@ -391,7 +442,7 @@ mod tests {
             script: Box::new(script),
         });
         let (mirror, health) = (Mirror::default(), Health::default());
-        let settings = LoopSettings { parallel: 2, resync: None };
+        let settings = LoopSettings { parallel: 2, resync };
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
         let work = run(reconciler.clone(), mirror.subscribe(), shared, health.clone(), settings);
         let task = tokio::spawn(work);
@@ -421,6 +472,20 @@ mod tests {
         let figures = running.health.figures();
         assert_eq!((figures.errors, figures.paused), (5, 1));
         assert_eq!(figures.last_error.expect("an error").error, "no");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_round_has_passes_only_for_what_is_not_settled() {
+        let names: Vec<String> = (0..1000).map(|n| format!("settled-{n}")).collect();
+        let names = names.iter().map(|name| &**name).chain(["open", "broken"]);
+        let names: Vec<&str> = names.collect();
+        let running = running_rounds(&names, |_, _| now(Pass::done())).await;
+        let first = running.health.figures().passes;
+        running.clock.advance(ROUND).await;
+        let passes = running.health.figures().passes - first;
+        let looked_at = running.reconciler.looked_at.lock().expect("the log");
+        let last: Vec<&str> = looked_at.iter().rev().take(2).map(|(o, _)| &*o.key.name).collect();
+        assert_eq!((passes, &last[..]), (2, &["broken", "open"][..]));
     }
 
     #[tokio::test(start_paused = true)]

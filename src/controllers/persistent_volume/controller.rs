@@ -364,6 +364,12 @@ impl Reconciler for PersistentVolumeController {
         claims
     }
 
+    fn is_settled(&self, object: &ObjectRef) -> bool {
+        // What it holds for a write it lets go at once: a pass decides again.
+        let verdict = self.decide(object, &Live::default(), &mut None);
+        verdict.is_ok_and(|verdict| verdict.step == Step::Rest && verdict.events.is_empty())
+    }
+
     fn holds(&self) -> HoldTable {
         self.holds.clone()
     }
