@@ -38,6 +38,8 @@ pub struct Client {
     is_outside: bool,
     /// What the driver can do: asked once, and again after it was lost.
     abilities: Arc<Mutex<Option<ControllerAbilities>>>,
+    /// Held by who asks for them: of a hundred claims at once one asks.
+    asking: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl fmt::Debug for Client {
@@ -71,6 +73,7 @@ impl Client {
             deadline,
             is_outside: false,
             abilities: Arc::default(),
+            asking: Arc::default(),
         }
     }
 
@@ -101,8 +104,16 @@ impl Client {
 
     /// What plugin and controller service can do.
     pub async fn abilities(&self) -> Result<ControllerAbilities, CallError> {
-        let known = self.known_abilities().clone();
-        if let Some(known) = known {
+        let known = || self.known_abilities().clone();
+        if let Some(known) = known() {
+            return Ok(known);
+        }
+        let patience = self.clock.sleep(self.deadline, TimerUse::Work);
+        let _asking = match select(std::pin::pin!(self.asking.lock()), patience).await {
+            Either::Left((asking, _)) => asking,
+            Either::Right(((), _)) => return Err(CallError::timed_out()),
+        };
+        if let Some(known) = known() {
             return Ok(known);
         }
         let plugin = self.get_plugin_capabilities(csi::GetPluginCapabilitiesRequest {}).await?;

@@ -74,7 +74,9 @@ fn many_claims_keep_a_slow_driver_busy_and_cost_one_call_each() {
         let calls = world.calls().all();
         let count = |rpc: &str| calls.iter().filter(|call| call.rpc == rpc).count();
         assert_eq!(count("CreateVolume"), CLAIMS_MADE);
-        assert!(count("ControllerGetCapabilities") <= AT_ONCE, "capabilities are asked once");
+        for rpc in ["GetPluginCapabilities", "ControllerGetCapabilities"] {
+            assert_eq!(count(rpc), 1, "{rpc} is asked once, as a companion does at its start");
+        }
         assert_eq!(world.drivers()[0].state().volumes.len(), CLAIMS_MADE);
     });
 }
