@@ -10,6 +10,7 @@
 //! - `move`: a pod leaves its node and its like begins on another that has
 //!   nothing yet, until it runs there.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::Method;
@@ -27,11 +28,12 @@ use serde_json::{Value, json};
 use crate::cluster::{Cluster, Hosted, Over};
 use crate::load;
 use crate::measure::{Cost, Stopwatch, resident};
+use crate::watched::{Screen, Watched};
 
 const CONTROLLER: &str = "persistentvolume-attach-detach-controller";
 
 /// One run, as a line of JSON.
-pub async fn run(nodes: usize, each: usize, idle: Duration) -> Value {
+pub async fn run(nodes: usize, each: usize, idle: Duration, frames: bool) -> Value {
     let cluster = Cluster::open(Over::Process).await;
     let world = World::new(cluster.clock.clone(), Layout::default());
     // One more, with nothing on it: where the moved pod goes.
@@ -46,7 +48,8 @@ pub async fn run(nodes: usize, each: usize, idle: Duration) -> Value {
     let hosted = cluster.host(&host::Options { machines, ..host::Options::default() });
     settle(&hosted).await;
 
-    let clock = Stopwatch::start();
+    let watched = frames.then(|| Watched::start(&hosted, Screen::Nodes));
+    let (before, clock) = (cluster.embedded.revision(), Stopwatch::start());
     let pods = (0..nodes).map(|n| pod(&format!("pod-{n:04}"), n, n, each)).collect();
     cluster.embedded.import(pods, "load").expect("imported");
     let attached = |tables: &Tables| {
@@ -58,7 +61,9 @@ pub async fn run(nodes: usize, each: usize, idle: Duration) -> Value {
     until(&hosted, |tables| running(tables) == nodes).await;
     let run = clock.stop();
 
+    let frames = watched.map(Watched::figures);
     settle(&hosted).await;
+    let commits = commits_by_actor(&cluster, before);
     let (passes, clock) = (passes(&hosted), Stopwatch::start());
     tokio::time::sleep(idle).await;
     let (quiet, looked_at) = (clock.stop(), self::passes(&hosted) - passes);
@@ -78,8 +83,18 @@ pub async fn run(nodes: usize, each: usize, idle: Duration) -> Value {
         "attach": cost(attach), "run": cost(run), "move": cost(moved),
         "idle": {"seconds": idle.as_secs(), "processor_millis": millis(quiet.processor),
             "nodes_looked_at": looked_at},
-        "errors": errors(&hosted), "revision": cluster.embedded.revision(), "peak_bytes": resident().1,
+        "commits": commits, "frames": frames, "errors": errors(&hosted), "revision": cluster.embedded.revision(), "peak_bytes": resident().1,
     })
+}
+
+/// How many commits there were since, of which kind and by whom.
+fn commits_by_actor(cluster: &Cluster, after: u64) -> Value {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for commit in cluster.embedded.commits_after(after) {
+        let who = format!("{} by {}", commit.kind.plural, commit.author.actor);
+        *counts.entry(who).or_default() += 1;
+    }
+    json!(counts)
 }
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
@@ -88,7 +103,7 @@ fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-fn cost(cost: Cost) -> Value {
+pub fn cost(cost: Cost) -> Value {
     json!({"seconds": cost.wall.as_secs_f64(), "processor_seconds": cost.processor.as_secs_f64()})
 }
 
@@ -99,7 +114,7 @@ fn passes(hosted: &Hosted) -> u64 {
 }
 
 /// The controllers that had errors: how many, and the last one.
-fn errors(hosted: &Hosted) -> Value {
+pub fn errors(hosted: &Hosted) -> Value {
     let failing = hosted.host.status().into_iter().filter(|status| status.figures.errors > 0);
     let told = failing.map(|status| {
         let last = status.figures.last_error.map(|last| format!("{}: {}", last.object, last.error));
@@ -108,12 +123,12 @@ fn errors(hosted: &Hosted) -> Value {
     Value::Object(told.collect())
 }
 
-fn running(tables: &Tables) -> usize {
+pub fn running(tables: &Tables) -> usize {
     tables.pods.iter().filter(|pod| &*pod.phase == "Running").count()
 }
 
 /// Waits until the controllers have nothing to do.
-async fn settle(hosted: &Hosted) {
+pub async fn settle(hosted: &Hosted) {
     while !hosted.host.is_idle() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -121,17 +136,17 @@ async fn settle(hosted: &Hosted) {
 
 /// Waits until the mirror shows it, and looks twenty times a second: looking
 /// at all nodes at each change would be what is measured.
-async fn until(hosted: &Hosted, done: impl Fn(&Tables) -> bool) {
+pub async fn until(hosted: &Hosted, done: impl Fn(&Tables) -> bool) {
     while !hosted.mirror.read(|tables| done(tables)) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-fn node_name(n: usize) -> String {
+pub fn node_name(n: usize) -> String {
     format!("node-{n:04}")
 }
 
-fn node(n: usize) -> Value {
+pub fn node(n: usize) -> Value {
     let capacity = json!({"cpu": "4", "memory": "8Gi", "pods": "110"});
     json!({
         "apiVersion": "v1", "kind": "Node",
@@ -143,7 +158,15 @@ fn node(n: usize) -> Value {
 }
 
 fn volume(n: usize) -> Value {
-    let (name, claim) = (load::volume_name(n), load::claim_name(n));
+    disk(&load::volume_name(n), &load::claim_name(n))
+}
+
+fn claim(n: usize) -> Value {
+    bound_claim(&load::claim_name(n), &load::volume_name(n))
+}
+
+/// The volume of a disk, bound to a claim.
+pub fn disk(name: &str, claim: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "PersistentVolume",
         "metadata": {"name": name, "uid": format!("uid-{name}"),
@@ -159,14 +182,14 @@ fn volume(n: usize) -> Value {
     })
 }
 
-fn claim(n: usize) -> Value {
-    let name = load::claim_name(n);
+/// A claim, bound to that volume.
+pub fn bound_claim(name: &str, volume: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "PersistentVolumeClaim",
         "metadata": {"namespace": "default", "name": name, "uid": format!("uid-{name}"),
             "annotations": {"pv.kubernetes.io/bind-completed": "yes"},
             "finalizers": ["kubernetes.io/pvc-protection"]},
-        "spec": {"volumeMode": "Filesystem", "accessModes": ["ReadWriteOnce"], "volumeName": load::volume_name(n),
+        "spec": {"volumeMode": "Filesystem", "accessModes": ["ReadWriteOnce"], "volumeName": volume,
             "storageClassName": "", "resources": {"requests": {"storage": "1Gi"}}},
         "status": {"phase": "Bound", "accessModes": ["ReadWriteOnce"],
             "capacity": {"storage": "1Gi"}},
@@ -174,7 +197,7 @@ fn claim(n: usize) -> Value {
 }
 
 /// A pod on node `on` with the volumes of number `of`.
-fn pod(name: &str, on: usize, of: usize, each: usize) -> Value {
+pub fn pod(name: &str, on: usize, of: usize, each: usize) -> Value {
     let names = (of * each..(of + 1) * each).map(|n| (format!("v{n}"), load::claim_name(n)));
     let (mut volumes, mut mounts) = (Vec::new(), Vec::new());
     for (volume, claim) in names {

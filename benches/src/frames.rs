@@ -13,6 +13,7 @@ use pvdeck::model::kind::{self, ALL};
 use pvdeck::model::object::{Key, ObjectRef};
 use pvdeck::model::row::Row as _;
 use pvdeck::model::volume::Volume;
+use pvdeck::ui::boards::NodeFacts;
 use pvdeck::ui::data::{Access, Data, Look, SessionFacts};
 use pvdeck::ui::message::{Effect, Message};
 use pvdeck::ui::screen;
@@ -128,6 +129,11 @@ impl Console {
     /// On these rows, with this table open.
     pub fn over(mirror: Mirror, first: TableId) -> Self {
         ALL.iter().for_each(|kind| mirror.set_freshness(kind, Freshness::Live));
+        Self::watching(mirror, first)
+    }
+
+    /// On rows that others keep current.
+    pub fn watching(mirror: Mirror, first: TableId) -> Self {
         let session = SessionFacts {
             context: "bench".into(),
             live: false,
@@ -170,9 +176,19 @@ impl Console {
 
     /// An object of the mirror changed, and the frame after it.
     pub fn changed(&mut self, object: ObjectRef) -> usize {
+        self.takes_in(HashSet::from([object]))
+    }
+
+    /// Objects of the mirror changed, and the frame after it.
+    pub fn takes_in(&mut self, objects: HashSet<ObjectRef>) -> usize {
         self.now_ms += 100;
-        self.data.await_absorbing(HashSet::from([object]));
+        self.data.await_absorbing(objects);
         self.calm()
+    }
+
+    /// Agents tell of the nodes that are looked at.
+    pub fn tell(&mut self, told: Vec<NodeFacts>) {
+        self.data.boards.tell(told);
     }
 
     /// What the cluster brought is taken in, and the frame after it.

@@ -7,10 +7,13 @@
 //! target/release/pvdeck-bench one-api --over https
 //! target/release/pvdeck-bench one-fan-out --over process
 //! target/release/pvdeck-bench one-attach --nodes 1000 --each 30
+//! target/release/pvdeck-bench one-csi --claims 1000 --driver socket
+//! target/release/pvdeck-bench one-drain --nodes 1000 --each 30 --frames
 //! target/release/pvdeck-bench one-frames --claims 100000
 //! target/release/pvdeck-bench one-frames-of-nodes --nodes 1000 --each 30
 //! target/release/pvdeck-bench one-memory
 //! target/release/pvdeck-bench one-mount --nodes 1000 --volumes 30
+//! target/release/pvdeck-bench one-place --nodes 1000 --volumes 20 --pods 10000
 //! target/release/pvdeck-bench one-start
 //! ```
 //!
@@ -26,6 +29,7 @@ mod attaches;
 mod binds;
 mod boards;
 mod cluster;
+mod drains;
 mod frames;
 mod lists;
 mod load;
@@ -33,7 +37,9 @@ mod measure;
 mod memory;
 mod mounts;
 mod places;
+mod provisions;
 mod start;
+mod watched;
 
 use std::time::Duration;
 
@@ -97,6 +103,30 @@ enum What {
         /// How long the stretch without a change is
         #[arg(long, default_value_t = 60)]
         idle_seconds: u64,
+        /// Also draw a console's frames meanwhile
+        #[arg(long)]
+        frames: bool,
+    },
+    /// Claims provisioned by our CSI driver, calls against the ideal
+    OneCsi {
+        #[arg(long, default_value_t = 1000)]
+        claims: usize,
+        /// How long a call that makes or deletes a volume takes
+        #[arg(long, default_value_t = 50)]
+        delay_millis: u64,
+        #[arg(long, value_enum, default_value = "socket")]
+        driver: provisions::Driver,
+    },
+    /// A drained node's volumes move to the others
+    OneDrain {
+        #[arg(long, default_value_t = 1000)]
+        nodes: usize,
+        /// Volumes on each node
+        #[arg(long, default_value_t = 30)]
+        each: usize,
+        /// Also draw a console's frames meanwhile
+        #[arg(long)]
+        frames: bool,
     },
     /// Time and bytes of a frame
     OneFrames {
@@ -143,6 +173,9 @@ enum What {
         volumes: usize,
         #[arg(long, default_value_t = 10_000)]
         pods: usize,
+        /// Pairs that are bound before
+        #[arg(long, default_value_t = 0)]
+        beside: usize,
         /// What happens when half of them are placed
         #[arg(long, value_enum, default_value = "nothing")]
         halfway: places::Halfway,
@@ -164,9 +197,16 @@ fn main() {
         What::OneFanOut { watchers, writes, over } => {
             println!("{}", block_on(api::fan_out(over, watchers, writes)));
         }
-        What::OneAttach { nodes, each, idle_seconds } => {
+        What::OneAttach { nodes, each, idle_seconds, frames } => {
             let idle = Duration::from_secs(idle_seconds);
-            println!("{}", block_on(attaches::run(nodes, each, idle)));
+            println!("{}", block_on(attaches::run(nodes, each, idle, frames)));
+        }
+        What::OneCsi { claims, delay_millis, driver } => {
+            let delay = Duration::from_millis(delay_millis);
+            println!("{}", block_on(provisions::run(claims, delay, driver)));
+        }
+        What::OneDrain { nodes, each, frames } => {
+            println!("{}", block_on(drains::run(nodes, each, frames)));
         }
         What::OneFrames { claims } => println!("{}", frames::run(claims)),
         What::OneFramesOfNodes { nodes, each } => println!("{}", boards::run(nodes, each)),
@@ -175,8 +215,8 @@ fn main() {
         What::OneMount { nodes, volumes, seconds } => {
             println!("{}", block_on(mounts::run(nodes, volumes, seconds)));
         }
-        What::OnePlace { nodes, volumes, pods, halfway } => {
-            println!("{}", block_on(places::run(nodes, volumes, pods, halfway)));
+        What::OnePlace { nodes, volumes, pods, beside, halfway } => {
+            println!("{}", block_on(places::run(nodes, volumes, pods, beside, halfway)));
         }
         What::OneMemory { pairs } => println!("{}", memory::mirror(pairs)),
     }

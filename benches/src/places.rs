@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use crate::cluster::{Cluster, Hosted, Over};
 use crate::load;
 use crate::measure::{Stopwatch, resident};
+use crate::memory::{bound_claim, bound_volume};
 
 /// What happens when half of the pods are placed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -34,12 +35,25 @@ pub enum Halfway {
 const CLASSES: &str = "/apis/storage.k8s.io/v1/storageclasses";
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
+/// The number of the first pair that is there and bound before; far above those
+/// of the volumes that are placed.
+const FIRST_BESIDE: usize = 900_000;
+
 /// How many volumes of each node are of which size: none is like the next.
 const SIZES: usize = 8;
 
 /// One run, as a line of JSON.
-pub async fn run(nodes: usize, volumes_each: usize, pods: usize, halfway: Halfway) -> Value {
+pub async fn run(
+    nodes: usize,
+    volumes_each: usize,
+    pods: usize,
+    beside: usize,
+    halfway: Halfway,
+) -> Value {
     let cluster = Cluster::open(Over::Process).await;
+    let numbers = FIRST_BESIDE..FIRST_BESIDE + beside;
+    let pairs = numbers.flat_map(|n| [bound_volume(n), bound_claim(n)]).collect();
+    cluster.embedded.import(pairs, "load").expect("pairs");
     cluster.embedded.import((0..nodes).map(node).collect(), "kubelet").expect("nodes");
     let mut hosted = cluster.host(&host::Options::default());
     let client = cluster.client();
@@ -52,7 +66,7 @@ pub async fn run(nodes: usize, volumes_each: usize, pods: usize, halfway: Halfwa
     })
     .await;
     load::create_all(&client, load::CLAIMS, pods, claim).await;
-    until(&hosted, |tables| tables.claims.len() == pods).await;
+    until(&hosted, |tables| tables.claims.len() == pods + beside).await;
 
     let clock = Stopwatch::start();
     let writing = load::create_all(&client, PODS, pods, pod);
@@ -72,13 +86,14 @@ pub async fn run(nodes: usize, volumes_each: usize, pods: usize, halfway: Halfwa
     tokio::join!(writing, placing);
     let cost = clock.stop();
     until(&hosted, |tables| {
-        tables.claims.iter().filter(|row| row.phase == ClaimPhase::Bound).count() == pods
+        let bound = tables.claims.iter().filter(|row| row.phase == ClaimPhase::Bound);
+        bound.count() == pods + beside
     })
     .await;
     let wrong = hosted.mirror.read(wrong);
     let errors: u64 = hosted.host.status().iter().map(|status| status.figures.errors).sum();
     json!({
-        "nodes": nodes, "volumes": volumes, "pods": pods, "halfway": format!("{halfway:?}"),
+        "nodes": nodes, "volumes": volumes, "pods": pods, "beside": beside, "halfway": format!("{halfway:?}"),
         "placed_per_second": pods as f64 / cost.wall.as_secs_f64(),
         "processor_micros_each": cost.processor.as_secs_f64() * 1e6 / pods as f64,
         "wrong": wrong, "errors": errors, "peak_bytes": resident().1,

@@ -25,7 +25,7 @@ pub fn run(starts: usize) -> Value {
 }
 
 /// `pvdeck`, as built beside this program.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     let program = std::env::current_exe().expect("this program").with_file_name("pvdeck");
     assert!(program.exists(), "build it first: cargo build --release");
     program
