@@ -87,6 +87,9 @@ pub enum Command {
     Demo(Demo),
     /// Run a CSI driver of our own on a Unix socket
     CsiDriver(CsiDriver),
+    /// Run the companions of CSI drivers against a cluster: what provisions,
+    /// attaches, grows and changes their volumes
+    CsiCompanions(CsiCompanions),
     /// Print the effective configuration, each value with its source
     Config,
     /// Print a completion script for a shell
@@ -127,6 +130,16 @@ pub struct Serve {
     #[arg(long)]
     pub read_only: bool,
 
+    /// Use the drivers of --csi on nodes only: their companions run elsewhere,
+    /// such as in a `pvdeck csi-companions`
+    #[arg(long, requires = "csi")]
+    pub no_csi_companions: bool,
+
+    /// Watch this directory for drivers that announce themselves, as a kubelet
+    /// watches its plugins_registry; their companions run elsewhere
+    #[arg(long, value_name = "DIR")]
+    pub csi_registry: Option<PathBuf>,
+
     /// Serve the API alone, without hosted controllers
     #[arg(long)]
     pub no_controllers: bool,
@@ -140,6 +153,24 @@ pub struct Serve {
     /// vendor~driver/driver; they are run as this user
     #[arg(long, value_name = "DIR")]
     pub flex_volume_plugin_dir: Option<PathBuf>,
+}
+
+/// Options of `pvdeck csi-companions`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct CsiCompanions {
+    /// The driver that listens here, such as unix:///run/csi.sock; may be
+    /// repeated
+    #[arg(long, value_name = "URL", required = true)]
+    pub csi: Vec<String>,
+
+    /// Kubeconfig file of the cluster, in place of $KUBECONFIG and
+    /// ~/.kube/config
+    #[arg(long = "kubeconfig", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Its context, in place of the current one
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
 }
 
 /// What the volumes of `pvdeck csi-driver` are made of.

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use tokio::net::UnixListener;
 use tokio_stream::wrappers::UnixListenerStream;
 
-use crate::cli::{Backing, CsiDriver};
+use crate::cli::{Backing, CsiCompanions, CsiDriver};
 use crate::cluster::clock::RunningClock;
+use crate::cluster::connect::{self, ConnectError, Contexts};
 use crate::config;
-use crate::controllers::csi::outside::OutsideDrivers;
+use crate::controllers::csi::outside::{OutsideDrivers, Registry};
 use crate::failure::Failure;
 use crate::model::clock::Clock;
 use crate::model::quantity::Quantity;
@@ -24,8 +25,10 @@ use crate::plugins::csi::driver::options::Options;
 use crate::plugins::csi::driver::registrar::Registrar;
 use crate::plugins::csi::driver::state::Store;
 use crate::plugins::csi::driver::{Driver, Place};
+use crate::plugins::csi::node::Outside;
 use crate::plugins::host::linux::Linux;
 use crate::plugins::layout::Layout;
+use crate::session::Session;
 
 /// The exit code of a driver that a fault has killed, as of SIGKILL.
 const KILLED: i32 = 137;
@@ -56,6 +59,47 @@ pub async fn run(options: CsiDriver) -> Result<(), Failure> {
     }
     let _ = std::fs::remove_file(&socket);
     served.map_err(|error| Failure::new(format!("serving {}: {error}", socket.display())))
+}
+
+/// `pvdeck csi-companions`: runs the companions of drivers against a cluster
+/// until a signal ends it. Prints one line once it is ready.
+pub async fn run_companions(options: CsiCompanions) -> Result<(), Failure> {
+    let ended = crate::serve::end()?;
+    let contexts = Contexts::read(options.kubeconfig.as_deref()).map_err(cannot_connect)?;
+    let connection = match &contexts {
+        Some(contexts) => contexts.connect(options.context.as_deref()).await,
+        None => match connect::in_cluster().await {
+            Ok(Some(connection)) => Ok(connection),
+            Ok(None) => {
+                let failure = Failure::bad_input("there is no kubeconfig to reach a cluster with");
+                return Err(failure.hint("name one with --kubeconfig"));
+            }
+            Err(error) => Err(error),
+        },
+    };
+    let connection = connection.map_err(cannot_connect)?;
+    connection.probe().await.map_err(cannot_connect)?;
+    let Some(drivers) = meet(&options.csi).await? else { return Ok(()) };
+    let names = drivers.names().collect::<Vec<_>>().join(", ");
+    let line = format!("companions of {names} run on {}\n", connection.server);
+    let _session = Session::companions(connection, &drivers);
+    // A reader that went away is no failure.
+    let _ = std::io::stdout().write_all(line.as_bytes());
+    let _ = std::io::stdout().flush();
+    ended.await;
+    Ok(())
+}
+
+/// The directory to watch for drivers; it need not be there yet.
+pub fn registry(directory: Option<&Path>) -> Result<Option<Registry>, Failure> {
+    let Some(directory) = directory else { return Ok(None) };
+    let root = config::state_folder()?.join(format!("csi/{}", std::process::id()));
+    Ok(Some(Registry { directory: directory.to_owned(), paths: Outside { root } }))
+}
+
+fn cannot_connect(error: ConnectError) -> Failure {
+    let hint = error.hint();
+    Failure::bad_input(error.to_string()).hint(hint)
 }
 
 /// Makes the acquaintance of drivers that run outside; `None` without any.

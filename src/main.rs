@@ -55,6 +55,11 @@ fn run(mut cli: Cli) -> Result<(), Failure> {
             let _log = prepare(&config)?;
             runtime()?.block_on(csi_driver::run(options))
         }
+        Some(Command::CsiCompanions(options)) => {
+            let config = Config::load(&cli.options)?;
+            let _log = prepare(&config)?;
+            runtime()?.block_on(csi_driver::run_companions(options))
+        }
         Some(Command::Demo(_)) | None => {
             let config = Config::load(&cli.options)?;
             let log = prepare(&config)?;

@@ -29,12 +29,17 @@ pub async fn run(options: Serve) -> Result<(), Failure> {
     let kubeconfig = Kubeconfig::place(&options, &listener)?;
     listener.write_kubeconfig(&kubeconfig.path).map_err(|error| failed(&error))?;
     let access = if options.read_only { Access::locked() } else { Access::writable() };
+    let mut outside = csi_driver::meet(&options.csi).await?;
+    if let Some(outside) = &mut outside {
+        outside.on_nodes_only = options.no_csi_companions;
+    }
     let session = Session::embedded(EmbeddedOptions {
         name: "serve".into(),
         access: access.clone(),
         controllers: (!options.no_controllers).then(host::Options::default),
         drivers: EmbeddedDriver::of_a_demo(),
-        outside: csi_driver::meet(&options.csi).await?,
+        outside,
+        registry: csi_driver::registry(options.csi_registry.as_deref())?,
         flex_volume: flex_volume::programs(options.flex_volume_plugin_dir.as_deref())?,
         ..EmbeddedOptions::default()
     })

@@ -26,8 +26,9 @@ use crate::cluster::write_path::WritePath;
 use crate::cluster::write_path::read_only::Access;
 use crate::cluster::write_path::step_gate::{Mode, StepGate};
 use crate::controllers::csi;
-use crate::controllers::csi::embedded::EmbeddedDriver;
-use crate::controllers::csi::outside::OutsideDrivers;
+use crate::controllers::csi::embedded::{Csi, EmbeddedDriver};
+use crate::controllers::csi::outside::{OutsideDrivers, Registry};
+use crate::controllers::csi::registry::Watched;
 use crate::controllers::host::{self, Host};
 use crate::controllers::machines::Machines;
 use crate::mirror::Mirror;
@@ -116,6 +117,9 @@ pub struct EmbeddedOptions {
     pub drivers: Vec<EmbeddedDriver>,
     /// CSI drivers that run outside, on the machine itself.
     pub outside: Option<OutsideDrivers>,
+    /// A real directory in which such drivers announce themselves while the
+    /// cluster runs, and one for the paths they are given.
+    pub registry: Option<Registry>,
     /// Real FlexVolume drivers for the simulated machines.
     pub flex_volume: Option<Arc<Programs>>,
 }
@@ -129,6 +133,7 @@ impl Default for EmbeddedOptions {
             machines: NodeMachines::Simulated,
             drivers: Vec::new(),
             outside: None,
+            registry: None,
             flex_volume: None,
         }
     }
@@ -187,8 +192,16 @@ impl Session {
         embedded: Embedded,
         options: EmbeddedOptions,
     ) -> Self {
-        let EmbeddedOptions { name, access, controllers, machines, drivers, outside, flex_volume } =
-            options;
+        let EmbeddedOptions {
+            name,
+            access,
+            controllers,
+            machines,
+            drivers,
+            outside,
+            registry,
+            flex_volume,
+        } = options;
         let path = WritePath::new(base, "default", clock, access);
         let options = WatchOptions { hosting: controllers.is_some(), ..WatchOptions::default() };
         let mut session = Self::open(name, String::new(), path, options);
@@ -202,8 +215,17 @@ impl Session {
             if let Some(outside) = &outside {
                 outside.join(&mut controllers.csi, &NODES, &clock);
             }
+            if let Some(registry) = &registry {
+                controllers.csi.registry = Some(Watched {
+                    directory: registry.directory.clone(),
+                    nodes: NODES.map(Arc::from).into(),
+                    drivers: controllers.csi.on_nodes.clone(),
+                    calls: controllers.csi.calls.clone(),
+                });
+            }
             if controllers.machines.is_none() {
                 let paths = outside.map(|outside| outside.paths);
+                let paths = paths.or(registry.map(|registry| registry.paths));
                 let plugin = CsiPlugin::new(controllers.csi.on_nodes.clone(), paths);
                 let machines = world.clone().map(|world| Machines::of(world, false));
                 controllers.machines = machines.map(|machines| machines.with_csi(plugin));
@@ -237,6 +259,27 @@ impl Session {
             seed: u64::from(std::process::id()),
         };
         Self::open(context, server, path, options)
+    }
+
+    /// The companions of drivers that run outside, on a cluster whose
+    /// controllers run elsewhere.
+    pub fn companions(connection: Connection, drivers: &OutsideDrivers) -> Self {
+        let Connection { context, server, default_namespace, base } = connection;
+        let clock: Arc<dyn Clock> = Arc::new(RunningClock::new());
+        let access = Access::writable();
+        let path = WritePath::new(base, default_namespace, clock.clone(), access);
+        let options = WatchOptions {
+            namespace: None,
+            heartbeat: true,
+            hosting: true,
+            seed: u64::from(std::process::id()),
+        };
+        let mut session = Self::open(context, server, path, options);
+        let mut csi = Csi::default();
+        drivers.join(&mut csi, &[], &clock);
+        let host = host::start_companions(&session.path, &session.mirror, &clock, csi);
+        session.host = Some(host);
+        session
     }
 
     fn open(name: String, server: String, path: WritePath, options: WatchOptions) -> Self {

@@ -17,12 +17,18 @@ use crate::cluster::write_path::WritePath;
 use crate::controllers::attach_detach;
 use crate::controllers::attach_detach::controller::AttachDetachController;
 use crate::controllers::csi::attacher::Attacher;
+use crate::controllers::csi::capacity::{self, Publisher};
 use crate::controllers::csi::embedded::Csi;
+use crate::controllers::csi::modifier::Modifier;
 use crate::controllers::csi::provisioner::Provisioner;
+use crate::controllers::csi::published::{self, PublishedCheck};
 use crate::controllers::csi::registration::Registration;
+use crate::controllers::csi::registry;
+use crate::controllers::csi::resizer::Resizer;
 use crate::controllers::csi::shell::Shell;
 use crate::controllers::csi::{self, HostedDriver, liveness};
 use crate::controllers::events::{self, Recorder};
+use crate::controllers::expand::controller::ExpandController;
 use crate::controllers::health::{Figures, Health, LoopState};
 use crate::controllers::local_provisioner::controller::{
     self as local_provisioner, LocalProvisioner,
@@ -86,6 +92,9 @@ const NEEDED_TO_ATTACH: [&Kind; 4] =
 /// How often the companions of drivers look at everything again (upstream:
 /// their informers' resync).
 const COMPANIONS_LOOK: Duration = Duration::from_secs(600);
+
+/// How often drivers that came or went are written down.
+const REGISTERED_LOOK: Duration = Duration::from_secs(1);
 
 /// How often attached volumes are verified.
 const VERIFY_EVERY: Duration = Duration::from_secs(60);
@@ -163,6 +172,22 @@ pub fn start(path: &WritePath, mirror: &Mirror, clock: &Arc<dyn Clock>, options:
     start_with(&server, mirror, clock, options)
 }
 
+/// Starts the companions of drivers alone, on a cluster whose controllers run
+/// elsewhere. Needs a runtime.
+pub fn start_companions(
+    path: &WritePath,
+    mirror: &Mirror,
+    clock: &Arc<dyn Clock>,
+    csi: Csi,
+) -> Host {
+    let server = |actor: &str| -> Arc<dyn Server> { Arc::new(ClusterServer::new(path, actor)) };
+    let (mut host, stopping) = Host::empty();
+    let options = Options { csi, ..Options::default() };
+    let starter = Starter { mirror, clock, options: &options, stopping };
+    start_csi(&mut host, &starter, &server);
+    host
+}
+
 /// The same, with any server behind each actor: for tests that fail writes.
 pub fn start_with(
     server: &dyn Fn(&str) -> Arc<dyn Server>,
@@ -170,14 +195,7 @@ pub fn start_with(
     clock: &Arc<dyn Clock>,
     options: &Options,
 ) -> Host {
-    let (stop, stopping) = watch::channel(false);
-    let mut host = Host {
-        loops: Vec::new(),
-        recorders: Vec::new(),
-        agents: None,
-        local_provisioner: None,
-        stop,
-    };
+    let (mut host, stopping) = Host::empty();
     let starter = Starter { mirror, clock, options, stopping };
 
     let binder = "persistent-volume-binder";
@@ -195,7 +213,7 @@ pub fn start_with(
     let name = "persistentvolume-binder-controller";
     let controller = Arc::new(PersistentVolumeController::new(parts));
     host.loops.push(starter.controller(name, binder, health, Some(options.resync), controller));
-    csi(&mut host, &starter, server);
+    start_csi(&mut host, &starter, server);
 
     let mut protect = |name, actor, make: &dyn Fn(protection::Parts) -> Arc<dyn Reconciler>| {
         let health = Health::default();
@@ -247,6 +265,7 @@ pub fn start_with(
         host.start_agents(machines, server, &starter);
         provide_local_volumes(&mut host, &starter, server, machines);
     }
+    expander(&mut host, &starter, server);
     for hosted in workloads::ALL {
         let (server, health) = (server(hosted.actor), Health::default());
         let parts = workloads::shell::Parts {
@@ -264,7 +283,7 @@ pub fn start_with(
 }
 
 /// Starts what writes down the nodes' drivers, and their companions.
-fn csi(host: &mut Host, starter: &Starter<'_>, server: &dyn Fn(&str) -> Arc<dyn Server>) {
+fn start_csi(host: &mut Host, starter: &Starter<'_>, server: &dyn Fn(&str) -> Arc<dyn Server>) {
     let csi = &starter.options.csi;
     if csi.is_empty() {
         return;
@@ -281,7 +300,15 @@ fn csi(host: &mut Host, starter: &Starter<'_>, server: &dyn Fn(&str) -> Arc<dyn 
     let recorder = host.recorder(actor, server(actor), starter);
     let registration = Registration::new(shell(actor, recorder, &health), csi.on_nodes.clone());
     let registration = Arc::new(registration);
-    host.loops.push(starter.controller_with(needed, name, actor, health, None, registration));
+    // Without a directory to watch, drivers are there from the start.
+    let round = csi.registry.is_some().then_some(REGISTERED_LOOK);
+    host.loops.push(starter.controller_with(needed, name, actor, health, round, registration));
+    if let Some(watched) = csi.registry.clone() {
+        let health = Health::default();
+        health.change(|figures| figures.state = LoopState::Running);
+        let work = registry::watch(watched, starter.clock.clone()).boxed();
+        host.loops.push(starter.task("csi-registry", actor, health, work));
+    }
     for driver in &csi.hosted {
         let provisioner = driver.provisioner();
         let parts = |shell| csi::Parts {
@@ -297,6 +324,12 @@ fn csi(host: &mut Host, starter: &Starter<'_>, server: &dyn Fn(&str) -> Arc<dyn 
         let controller = Provisioner::new(parts(shell(actor, recorder, &health)));
         let (controller, resync) = (Arc::new(controller), Some(COMPANIONS_LOOK));
         host.loops.push(starter.controller_with(needed, actor, actor, health, resync, controller));
+        let health = Health::default();
+        let recorder = host.recorder(actor, server(actor), starter);
+        let controller = Publisher::new(parts(shell(actor, recorder, &health)));
+        let (name, round) = ("csi-capacity", Some(capacity::POLL));
+        let controller = Arc::new(controller);
+        host.loops.push(starter.controller_with(needed, name, actor, health, round, controller));
         if driver.is_stand_in() {
             continue;
         }
@@ -304,7 +337,19 @@ fn csi(host: &mut Host, starter: &Starter<'_>, server: &dyn Fn(&str) -> Arc<dyn 
         let recorder = host.recorder(actor, server(actor), starter);
         let controller = Attacher::new(parts(shell(actor, recorder, &health)));
         let (controller, resync) = (Arc::new(controller), Some(COMPANIONS_LOOK));
+        let check = Arc::new(PublishedCheck::new(controller.clone()));
         host.loops.push(starter.controller_with(needed, actor, actor, health, resync, controller));
+        let (name, health, round) = ("csi-attacher-check", Health::default(), published::ROUND);
+        host.loops.push(starter.controller_with(needed, name, actor, health, Some(round), check));
+        let (actor, health) = ("csi-resizer", Health::default());
+        let component: Arc<str> = format!("external-resizer {provisioner}").into();
+        let recorder = host.recorder_of(actor, component, server(actor), starter);
+        let controller = Resizer::new(parts(shell(actor, recorder.clone(), &health)));
+        let controller = Arc::new(controller);
+        host.loops.push(starter.controller_with(needed, actor, actor, health, resync, controller));
+        let (name, health) = ("csi-modifier", Health::default());
+        let controller = Arc::new(Modifier::new(parts(shell(actor, recorder, &health))));
+        host.loops.push(starter.controller_with(needed, name, actor, health, resync, controller));
     }
     let own = csi.hosted.iter().filter(|driver| !driver.is_stand_in());
     let drivers: Vec<HostedDriver> = own.cloned().collect();
@@ -312,6 +357,23 @@ fn csi(host: &mut Host, starter: &Starter<'_>, server: &dyn Fn(&str) -> Arc<dyn 
     let (actor, health) = ("csi-livenessprobe", Health::default());
     health.change(|figures| figures.state = LoopState::Running);
     host.loops.push(starter.task(actor, actor, health, watch.boxed()));
+}
+
+/// Starts the controller that says who is to grow a volume.
+fn expander(host: &mut Host, starter: &Starter<'_>, server: &dyn Fn(&str) -> Arc<dyn Server>) {
+    let (actor, health) = ("expand-controller", Health::default());
+    let shell = Shell {
+        server: server(actor),
+        mirror: starter.mirror.clone(),
+        recorder: host.recorder("volume_expand", server(actor), starter),
+        clock: starter.clock.clone(),
+        health: health.clone(),
+    };
+    let machines = starter.options.machines.as_ref();
+    let plugins = machines.map(|machines| machines.plugins.clone()).unwrap_or_default();
+    let controller = Arc::new(ExpandController::new(shell, plugins));
+    let name = "persistentvolume-expander-controller";
+    host.loops.push(starter.controller(name, actor, health, None, controller));
 }
 
 /// Starts the attach/detach controller.
@@ -491,6 +553,13 @@ async fn synced(
 }
 
 impl Host {
+    /// A host that runs nothing yet, and what tells its loops to stop.
+    fn empty() -> (Self, watch::Receiver<bool>) {
+        let (stop, stopping) = watch::channel(false);
+        let (loops, recorders) = (Vec::new(), Vec::new());
+        (Self { loops, recorders, agents: None, local_provisioner: None, stop }, stopping)
+    }
+
     /// A recorder of events of `component`, and the task that sends them.
     fn recorder(
         &mut self,

@@ -15,6 +15,7 @@
 pub mod attach_detach;
 pub mod csi;
 pub mod events;
+pub mod expand;
 pub mod health;
 pub mod holds;
 pub mod host;

@@ -45,6 +45,64 @@ pub trait Server: Send + Sync {
     fn nothing_to_do(&self, on_behalf_of: &ObjectRef, why: &str);
 }
 
+/// A write is decided again at most so often before the object is given up
+/// until its next turn.
+const TRIES: usize = 16;
+
+/// Reads an object and performs what is decided on it, until nothing is decided
+/// any more; gives the object as it is then. `None`: it is gone. Begins with
+/// what is `known` to be there, if that is given. `wrote` is called after each
+/// write that was done.
+pub async fn settle(
+    server: &dyn Server,
+    mut known: Option<Value>,
+    object: &ObjectRef,
+    decide: impl Fn(&Value) -> Option<Write>,
+    wrote: impl Fn(),
+) -> Result<Option<Value>, WriteError> {
+    let mut permitted = false;
+    let nothing = |permitted: bool, why: &str| {
+        if permitted {
+            server.nothing_to_do(object, why);
+        }
+    };
+    let mut last = None;
+    for _ in 0..TRIES {
+        let now = match known.take() {
+            Some(known) => Some(known),
+            None => server.get(object).await.map_err(unread)?,
+        };
+        let Some(now) = now else {
+            nothing(permitted, "the object is gone");
+            return Ok(None);
+        };
+        let Some(write) = decide(&now) else {
+            nothing(permitted, "it is as it should be");
+            return Ok(Some(now));
+        };
+        match server.perform(&write).await {
+            Ok(_) => {
+                wrote();
+                permitted = false;
+            }
+            Err(WriteError::DecideAgain { .. }) => permitted = true,
+            Err(error @ WriteError::Conflict { .. }) => last = Some(error),
+            Err(WriteError::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| WriteError::Conflict {
+        verb: "PATCH",
+        object: object.to_string(),
+        message: format!("not settled after {TRIES} tries"),
+    }))
+}
+
+/// A read that failed before a write that would have been.
+fn unread(error: ReadError) -> WriteError {
+    WriteError::Conflict { verb: "GET", object: error.object, message: error.message }
+}
+
 /// A cluster behind its write path.
 pub struct ClusterServer {
     client: kube::Client,

@@ -15,6 +15,12 @@ pub enum PluginError {
     /// It tried and failed. Certainly not done.
     #[error("{0}")]
     Failed(String),
+    /// Not as long as the volume is in use; certainly not done.
+    #[error("{0}")]
+    NotInUse(String),
+    /// It can never work as asked; certainly not done.
+    #[error("{0}")]
+    Infeasible(String),
     /// It tried and does not know: the step may be done or may yet happen.
     #[error("{0}")]
     Uncertain(String),

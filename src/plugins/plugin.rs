@@ -67,6 +67,11 @@ impl Capabilities {
         Self(self.0 & !(1 << capability as u16))
     }
 
+    /// The same with one more.
+    pub const fn with(self, capability: Capability) -> Self {
+        Self(self.0 | 1 << capability as u16)
+    }
+
     pub const fn has(self, capability: Capability) -> bool {
         self.0 & (1 << capability as u16) != 0
     }

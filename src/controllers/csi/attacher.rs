@@ -36,6 +36,19 @@ impl Attacher {
         Self { parts, finalizer, retries }
     }
 
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// Attaches what is said to be attached, and is not.
+    pub async fn attach_again(&self, object: &ObjectRef) -> Result<(), String> {
+        let Some(now) = self.parts.shell.get(object).await? else { return Ok(()) };
+        if is_deleting(&now) || now["status"]["attached"] != true {
+            return Ok(());
+        }
+        self.attach(object, &now).await
+    }
+
     async fn pass(self: Arc<Self>, object: ObjectRef) -> Pass {
         let done = if object.kind == kind::PERSISTENT_VOLUME {
             self.volume(&object).await
@@ -81,7 +94,7 @@ impl Attacher {
         if now["status"][field]["message"] == error {
             return;
         }
-        let time = shell.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let time = shell.time();
         let write = attach::failed(object, &now, field, error, &time);
         if let Err(error) = shell.perform(&write).await {
             tracing::warn!("{object}: {error}");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::controllers::csi::registry::Watched;
 use crate::controllers::csi::{HostedDriver, Settings};
 use crate::model::clock::Clock;
 use crate::model::kind;
@@ -69,6 +70,8 @@ pub struct Csi {
     pub calls: Calls,
     /// Those that run in this process.
     pub drivers: Vec<Driver>,
+    /// The directory in which others announce themselves, if one is watched.
+    pub registry: Option<Watched>,
 }
 
 /// Starts drivers on simulated or real machines.
@@ -101,7 +104,7 @@ pub fn start<T: Hosts + Disks + Clone + 'static>(
 impl Csi {
     /// Whether there is no driver at all.
     pub fn is_empty(&self) -> bool {
-        self.hosted.is_empty()
+        self.hosted.is_empty() && self.on_nodes.is_empty() && self.registry.is_none()
     }
 
     fn add(

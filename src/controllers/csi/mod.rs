@@ -1,9 +1,9 @@
-//! The companions of CSI drivers, hosted here: what provisions and attaches
-//! volumes by calling a driver's controller service.
+//! The companions of CSI drivers, hosted here: what provisions, attaches, grows
+//! and changes volumes by calling a driver's controller service.
 //!
 //! ```text
-//! claims, volumes ──> provisioner ──┐
-//! attachments ──────> attacher ─────┴──> plugins::csi::client ──> driver
+//! claims, volumes ──> provisioner, resizer, modifier ──┐
+//! attachments ──────> attacher ────────────────────────┴──> plugins::csi::client ──> driver
 //! ```
 //!
 //! One loop of each per driver, as upstream runs one process of each beside a
@@ -11,12 +11,13 @@
 //! that a companion elsewhere can take the place of any of them: those of a
 //! driver that are not hosted here are expected there.
 //!
-//! Decisions are in [`parameters`], [`plan`], [`topology`] and [`attach`]; they
+//! Decisions are in [`parameters`], [`plan`], [`topology`], [`attach`],
+//! [`resize`] and [`modify`]; they
 //! import no client or runtime and perform nothing. Calls of a driver may
 //! be repeated, so a companion that was killed between a call and the write
 //! that follows makes the call again.
 //!
-//! Upstream: external-provisioner, external-attacher.
+//! Upstream: external-provisioner, external-attacher, external-resizer.
 //!
 //! Absent: snapshots as sources; writing back a migrated volume in its old
 //! form; a claim that is deleted while its creation is in doubt is remembered
@@ -24,13 +25,20 @@
 
 pub mod attach;
 pub mod attacher;
+pub mod capacity;
 pub mod embedded;
 pub mod liveness;
+pub mod modifier;
+pub mod modify;
 pub mod outside;
 pub mod parameters;
 pub mod plan;
 pub mod provisioner;
+pub mod published;
 pub mod registration;
+pub mod registry;
+pub mod resize;
+pub mod resizer;
 pub mod retries;
 pub mod shell;
 pub mod topology;

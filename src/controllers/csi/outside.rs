@@ -25,6 +25,15 @@ const FIRST_WORD: Duration = Duration::from_secs(10);
 pub struct OutsideDrivers {
     drivers: Vec<(String, Transport)>,
     pub paths: Outside,
+    /// Their companions run in another process.
+    pub on_nodes_only: bool,
+}
+
+/// Where drivers announce themselves while a cluster runs.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    pub directory: PathBuf,
+    pub paths: Outside,
 }
 
 /// A driver that cannot be used.
@@ -59,12 +68,17 @@ impl OutsideDrivers {
             }
             drivers.push((name, way));
         }
-        Ok(Self { drivers, paths: Outside { root } })
+        Ok(Self { drivers, paths: Outside { root }, on_nodes_only: false })
+    }
+
+    /// Their names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.drivers.iter().map(|(name, _)| &**name)
     }
 
     /// Drivers of these names, each with the way to it.
     pub fn of(drivers: Vec<(String, Transport)>, root: PathBuf) -> Self {
-        Self { drivers, paths: Outside { root } }
+        Self { drivers, paths: Outside { root }, on_nodes_only: false }
     }
 
     /// Adds them to the drivers of a cluster.
@@ -76,6 +90,9 @@ impl OutsideDrivers {
             };
             for node in nodes {
                 csi.on_nodes.register(node, client(node));
+            }
+            if self.on_nodes_only {
+                continue;
             }
             let settings = Settings::default();
             csi.hosted.push(HostedDriver { client: client(""), settings });

@@ -22,7 +22,6 @@ use crate::controllers::csi::plan::{self, CLONING, Failure, Given, Source, State
 use crate::controllers::csi::retries::Retries;
 use crate::controllers::csi::shell::{finalizers, patch};
 use crate::controllers::csi::topology::{self, Where};
-use crate::controllers::events::Note;
 use crate::controllers::work_loop::{Pass, Reconciler};
 use crate::model::claim::Claim;
 use crate::model::class::BindingMode;
@@ -203,18 +202,8 @@ impl Provisioner {
     }
 
     fn tell(&self, claim: &Value, severity: Severity, reason: &'static str, message: String) {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let metadata = &claim["metadata"];
-        let key = Key::new(text(&metadata["namespace"]), text(&metadata["name"]));
-        self.parts.shell.recorder.tell(Note {
-            regarding: ObjectRef::new(kind::PERSISTENT_VOLUME_CLAIM, key),
-            uid: text(&metadata["uid"]).into(),
-            version: text(&metadata["resourceVersion"]).parse().unwrap_or_default(),
-            severity,
-            reason,
-            message,
-            host: "".into(),
-        });
+        let kind = kind::PERSISTENT_VOLUME_CLAIM;
+        self.parts.shell.tell(kind, claim, severity, reason, message);
     }
 
     /// Makes the volume and its object; gives its name.

@@ -71,7 +71,9 @@ impl Registration {
         let object = ObjectRef::new(kind::NODE, Key::cluster(name.clone()));
         let Some(node) = self.shell.get(&object).await? else { return Ok(()) };
         let mut registered = Vec::new();
-        for client in self.drivers.on(name) {
+        let drivers = self.drivers.on(name);
+        self.forget_all_but(name, &drivers);
+        for client in drivers {
             registered.push(self.info(name, &client).await?);
         }
         for one in &registered {
@@ -82,6 +84,13 @@ impl Registration {
         let decide = |node: &Value| about_node(&object, node, &registered);
         self.shell.settle(&object, decide).await.map_err(|error| error.to_string())?;
         self.csi_node(name, &node, &registered).await
+    }
+
+    /// A driver that went and comes back is asked anew.
+    fn forget_all_but(&self, node: &Arc<str>, drivers: &[Client]) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_here = |driver: &Arc<str>| drivers.iter().any(|own| own.driver() == driver);
+        known.retain(|(own, driver), _| own != node || is_here(driver));
     }
 
     async fn info(&self, node: &Arc<str>, client: &Client) -> Result<DriverOnNode, String> {
@@ -246,12 +255,10 @@ impl Reconciler for Registration {
         nodes
     }
 
+    /// The nodes whose drivers came or went.
     fn everything(&self) -> Vec<ObjectRef> {
-        self.shell.mirror.read(|tables| {
-            let nodes = tables.nodes.iter().map(|node| node.meta.key.clone());
-            let known = nodes.filter(|key| self.drivers.knows(&key.name));
-            known.map(|key| ObjectRef::new(kind::NODE, key)).collect()
-        })
+        let changed = self.drivers.take_changed().into_iter();
+        changed.map(|node| ObjectRef::new(kind::NODE, Key::cluster(node))).collect()
     }
 
     fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {

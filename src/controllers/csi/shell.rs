@@ -7,18 +7,15 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::cluster::write_path::WriteError;
-use crate::controllers::events::Recorder;
+use crate::controllers::events::{Note, Recorder};
 use crate::controllers::health::Health;
-use crate::controllers::server::Server;
+use crate::controllers::server::{Server, settle};
 use crate::mirror::Mirror;
 use crate::model::clock::Clock;
-use crate::model::kind;
+use crate::model::event::Severity;
+use crate::model::kind::{self, Kind};
 use crate::model::object::{Key, ObjectRef};
 use crate::model::write::{Change, Reason, Write};
-
-/// A write is decided again at most so often before the object is given up
-/// until its next turn.
-const TRIES: usize = 16;
 
 /// The surroundings of a companion.
 pub struct Shell {
@@ -73,55 +70,39 @@ impl Shell {
     /// reading it first.
     pub async fn settle_from(
         &self,
-        mut known: Option<Value>,
+        known: Option<Value>,
         object: &ObjectRef,
         decide: impl Fn(&Value) -> Option<Write>,
     ) -> Result<Option<Value>, WriteError> {
-        let mut permitted = false;
-        let mut last = None;
-        for _ in 0..TRIES {
-            let now = match known.take() {
-                Some(known) => Some(known),
-                None => self.read(object).await?,
-            };
-            let Some(now) = now else {
-                self.nothing(permitted, object, "the object is gone");
-                return Ok(None);
-            };
-            let Some(write) = decide(&now) else {
-                self.nothing(permitted, object, "it is as it should be");
-                return Ok(Some(now));
-            };
-            match self.server.perform(&write).await {
-                Ok(_) => {
-                    self.health.wrote();
-                    permitted = false;
-                }
-                Err(WriteError::DecideAgain { .. }) => permitted = true,
-                Err(error @ WriteError::Conflict { .. }) => last = Some(error),
-                Err(WriteError::NotFound { .. }) => return Ok(None),
-                Err(error) => return Err(error),
-            }
-        }
-        Err(last.unwrap_or_else(|| WriteError::Conflict {
-            verb: "PATCH",
-            object: object.to_string(),
-            message: format!("not settled after {TRIES} tries"),
-        }))
+        settle(&*self.server, known, object, decide, || self.health.wrote()).await
     }
 
-    async fn read(&self, object: &ObjectRef) -> Result<Option<Value>, WriteError> {
-        self.server.get(object).await.map_err(|error| WriteError::Conflict {
-            verb: "GET",
-            object: error.object,
-            message: error.message,
-        })
+    /// Now, as the API writes times.
+    pub fn time(&self) -> String {
+        self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
     }
 
-    fn nothing(&self, permitted: bool, object: &ObjectRef, why: &str) {
-        if permitted {
-            self.server.nothing_to_do(object, why);
-        }
+    /// Tells something about an object as it was read.
+    pub fn tell(
+        &self,
+        kind: &'static Kind,
+        object: &Value,
+        severity: Severity,
+        reason: &'static str,
+        message: String,
+    ) {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let metadata = &object["metadata"];
+        let key = Key::new(text(&metadata["namespace"]), text(&metadata["name"]));
+        self.recorder.tell(Note {
+            regarding: ObjectRef::new(kind, key),
+            uid: text(&metadata["uid"]).into(),
+            version: text(&metadata["resourceVersion"]).parse().unwrap_or_default(),
+            severity,
+            reason,
+            message,
+            host: "".into(),
+        });
     }
 
     /// Performs one write that no longer depends on anything, as often as the

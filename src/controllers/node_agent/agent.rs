@@ -43,6 +43,8 @@ pub enum Told {
     Pod(Key),
     /// The node's own row has changed.
     Node,
+    /// A volume of a pod here is larger than its claim says.
+    Grown(Key),
 }
 
 /// Runs a node's agent until dropped.
@@ -94,6 +96,7 @@ impl Pods {
                 told = inbox.recv() => match told {
                     Some(Told::Pod(key)) => self.look_at(&key),
                     Some(Told::Node) => self.node_bell.notify_one(),
+                    Some(Told::Grown(key)) => self.read_again(&key),
                     // Whoever told us things is gone: so is the cluster.
                     None => std::future::pending().await,
                 },
@@ -168,6 +171,12 @@ impl Pods {
         let now = self.uid_here(&key).filter(|now| now != uid);
         if now.is_some() {
             self.look_at(&key);
+        }
+    }
+
+    fn read_again(&self, key: &Key) {
+        for uid in self.by_key.get(key).into_iter().flatten() {
+            self.shared.volumes.read_again(uid);
         }
     }
 

@@ -28,10 +28,12 @@ use crate::controllers::server::Server;
 use crate::controllers::work_loop::words;
 use crate::mirror::Mirror;
 use crate::mirror::subscription::Subscription;
+use crate::mirror::tables::Tables;
 use crate::model::clock::{Clock, TimerUse};
 use crate::model::kind;
 use crate::model::node_board::NodeBoard;
 use crate::model::object::{Key, ObjectRef};
+use crate::model::volume::Volume;
 use crate::plugins::host::CommandRecord;
 
 /// An agent that ended by itself is started again after this.
@@ -266,8 +268,35 @@ impl Agents {
                     tell(inbox, Told::Pod(object.key.clone()));
                 }
             }
+        } else if [kind::PERSISTENT_VOLUME_CLAIM, kind::PERSISTENT_VOLUME].contains(&object.kind) {
+            let using = self.parts.mirror.read(|tables| users_of_grown(tables, object));
+            let slots = self.slots();
+            for (node, pod) in using {
+                if let Some(Slot::Running { inbox, .. }) = slots.get(&node) {
+                    tell(inbox, Told::Grown(pod));
+                }
+            }
         }
     }
+}
+
+/// The pods that use a volume that has more than its claim says, with their
+/// nodes.
+fn users_of_grown(tables: &Tables, object: &ObjectRef) -> Vec<(Arc<str>, Key)> {
+    let claim = if object.kind == kind::PERSISTENT_VOLUME_CLAIM {
+        Some(object.key.clone())
+    } else {
+        let volume = tables.volumes.get(&object.key);
+        volume.and_then(|volume| Some(volume.claim_ref.as_ref()?.key.clone()))
+    };
+    let Some(claim) = claim.and_then(|key| tables.claims.get(&key)) else { return Vec::new() };
+    let volume = tables.volumes.get(&Key::cluster(claim.volume_name.clone()));
+    let grown = |volume: &Arc<Volume>| claim.capacity.is_some() && volume.capacity > claim.capacity;
+    if !volume.is_some_and(grown) {
+        return Vec::new();
+    }
+    let pods = tables.pods_using(&claim.meta.key).filter(|pod| pod.is_scheduled());
+    pods.map(|pod| (pod.node.clone(), pod.meta.key.clone())).collect()
 }
 
 fn tell(inbox: &mpsc::UnboundedSender<Told>, told: Told) {

@@ -42,6 +42,12 @@ impl CallError {
             | Code::Unauthenticated => false,
         }
     }
+
+    /// Whether the driver says that it can never work as asked (upstream:
+    /// `IsInfeasibleError` of external-resizer and kubelet).
+    pub fn is_infeasible(&self) -> bool {
+        matches!(self.code, Code::InvalidArgument | Code::OutOfRange | Code::NotFound)
+    }
 }
 
 /// A code's name in Go.

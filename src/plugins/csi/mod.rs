@@ -20,4 +20,5 @@ pub mod driver;
 pub mod error;
 pub mod node;
 pub mod node_drivers;
+pub mod registry;
 pub mod transport;

@@ -1,13 +1,13 @@
 //! Which drivers are registered on which node, and the way to each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::plugins::csi::client::Client;
 
 /// The drivers of all nodes of a cluster. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct NodeDrivers(Arc<Mutex<BTreeMap<Arc<str>, Drivers>>>);
+pub struct NodeDrivers(Arc<Mutex<BTreeMap<Arc<str>, Drivers>>>, Arc<Mutex<BTreeSet<Arc<str>>>>);
 
 type Drivers = BTreeMap<Arc<str>, Client>;
 
@@ -19,6 +19,7 @@ impl NodeDrivers {
     /// A driver can be called on a node; one of that name before gives way.
     pub fn register(&self, node: &str, client: Client) {
         let driver = client.driver().clone();
+        self.changed().insert(node.into());
         self.lock().entry(node.into()).or_default().insert(driver, client);
     }
 
@@ -26,6 +27,16 @@ impl NodeDrivers {
         if let Some(drivers) = self.lock().get_mut(node) {
             drivers.remove(driver);
         }
+        self.changed().insert(node.into());
+    }
+
+    fn changed(&self) -> MutexGuard<'_, BTreeSet<Arc<str>>> {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The nodes whose drivers have changed since this was last asked.
+    pub fn take_changed(&self) -> BTreeSet<Arc<str>> {
+        std::mem::take(&mut *self.changed())
     }
 
     /// The way to a driver on a node.
@@ -41,6 +52,11 @@ impl NodeDrivers {
     /// The drivers on a node, by name.
     pub fn on(&self, node: &str) -> Vec<Client> {
         self.lock().get(node).into_iter().flat_map(|drivers| drivers.values().cloned()).collect()
+    }
+
+    /// Whether no node has or had any.
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
     }
 
     /// Whether a node has or had drivers.

@@ -2,7 +2,9 @@
 //! demands of any.
 
 mod bad_drivers;
+mod companions;
 mod conformance;
+mod growing;
 mod killed;
 mod node;
 mod provisioning;

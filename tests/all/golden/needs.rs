@@ -14,6 +14,8 @@ const BUILT: &[&str] = &[
     "kubelet",
     "hostpath.csi.k8s.io_<host>_<uid>",
     "node-controller",
+    "volume_expand",
+    "external-resizer hostpath.csi.k8s.io",
     "taint-eviction-controller",
     "statefulset-controller",
     "deployment-controller",
@@ -100,17 +102,6 @@ fn needed_by(step: &Step) -> Option<String> {
 
 /// What must be there before an object can come to life.
 fn needed_for(object: &Value) -> Option<String> {
-    let inline = object["spec"]["volumes"].as_array().into_iter().flatten();
-    let is_csi = object["spec"]["csi"].is_object()
-        || inline.into_iter().any(|volume| volume["csi"].is_object());
-    match object["kind"].as_str() {
-        Some("Pod") if is_csi => Some("CSI".to_owned()),
-        Some("PersistentVolume") if is_csi => Some("CSI".to_owned()),
-        _ => unknown_kind(object),
-    }
-}
-
-fn unknown_kind(object: &Value) -> Option<String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let kind = text(&object["kind"]);
     Kind::by_type(&text(&object["apiVersion"]), &kind).is_none().then(|| format!("kind {kind}"))

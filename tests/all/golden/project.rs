@@ -118,7 +118,11 @@ fn claim(object: &Value) -> Value {
         ["phase", "accessModes", "capacity", "allocatedResources", "allocatedResourceStatuses"];
     let mut status = picked(&object["status"], &kept);
     if let Some(conditions) = object["status"].get("conditions") {
-        status["conditions"] = each(conditions, condition);
+        let mut conditions: Vec<Value> =
+            conditions.as_array().into_iter().flatten().map(condition).collect();
+        // The recordings have them by type, as those of pods.
+        conditions.sort_by_key(|condition| condition["type"].as_str().map(str::to_owned));
+        status["conditions"] = conditions.into();
     }
     json!({"spec": spec, "status": status})
 }

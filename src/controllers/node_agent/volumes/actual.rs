@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::model::quantity::Quantity;
 use crate::model::volume_source::VolumeSpec;
 use crate::plugins::PluginError;
 use crate::plugins::plugin::Published;
@@ -62,10 +63,23 @@ pub struct ActualVolume {
     pub device_path: String,
     /// Where it is mounted for all pods; empty if it never was.
     pub device_mount_path: String,
+    /// What the node has of it in bytes.
+    pub growth: NodeSize,
     /// By pod uid.
     pub pods: BTreeMap<Arc<str>, ActualMount>,
     /// Found on the host after a restart.
     pub is_reconstructed: bool,
+}
+
+/// How large a volume is on the node, and what became of growing it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeSize {
+    /// `None`: what the claim says.
+    pub size: Option<Quantity>,
+    /// It cannot grow while it is in use.
+    pub is_refused: bool,
+    /// The last try has certainly failed.
+    pub has_failed: bool,
 }
 
 /// A pod's mount of a volume.

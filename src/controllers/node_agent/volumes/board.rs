@@ -117,6 +117,8 @@ pub fn stage(known: &Known<'_>, name: &Arc<str>, journey: Option<&Journey>) -> O
 fn operating(operation: &Entry, journey: &Journey) -> Option<Stage> {
     match operation.name {
         OperationName::Verify => Some(Stage::Attach),
+        // What runs, and grows, shows as running.
+        OperationName::Grow => None,
         OperationName::Unmount | OperationName::Unmap => Some(Stage::Unpublish),
         OperationName::UnmountDevice | OperationName::UnmapDevice => Some(Stage::Unstage),
         OperationName::Mount | OperationName::Map => journey.at,

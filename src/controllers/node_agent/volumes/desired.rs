@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::controllers::expand::growth::Growth;
 use crate::controllers::node_agent::volumes::pod::WantedPod;
 use crate::model::object::Key;
 use crate::model::volume_source::VolumeSpec;
@@ -100,6 +101,8 @@ pub struct DesiredMount {
     pub outer: BTreeSet<Arc<str>>,
     pub requested: Timestamp,
     pub claim: Option<Key>,
+    /// What the claim says of its growth.
+    pub growth: Option<Growth>,
     /// The PersistentVolume's uid and version, for events about it.
     pub volume: Option<(Arc<str>, u64)>,
 }
@@ -112,6 +115,7 @@ pub struct ReadVolume {
     pub facts: PluginFacts,
     pub spec: VolumeSpec,
     pub claim: Option<Key>,
+    pub growth: Option<Growth>,
     pub volume: Option<(Arc<str>, u64)>,
 }
 
@@ -165,10 +169,12 @@ impl Desired {
             outer: BTreeSet::new(),
             requested: now,
             claim: read.claim.clone(),
+            growth: read.growth,
             volume: read.volume.clone(),
         });
         mount.outer.insert(read.outer);
         (mount.spec, mount.volume, mount.claim) = (read.spec, read.volume, read.claim);
+        mount.growth = read.growth;
     }
 
     pub fn is_wanted_by(&self, volume: &str, pod: &str) -> bool {

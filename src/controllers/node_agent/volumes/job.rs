@@ -8,10 +8,14 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::controllers::expand::growth::Growth;
 use crate::controllers::node_agent::volumes::actual::{DeviceState, ErrorClass};
+use crate::controllers::node_agent::volumes::grow::GrowEnd;
 use crate::controllers::node_agent::volumes::pod::WantedPod;
 use crate::controllers::server::Server;
 use crate::model::node_board::Stage;
+use crate::model::object::Key;
+use crate::model::quantity::Quantity;
 use crate::model::volume_source::VolumeSpec;
 use crate::plugins::host::Host;
 use crate::plugins::plugin::{Need, NodeVolume, PodPart, Published, VolumePlugin};
@@ -40,6 +44,13 @@ pub struct MountFor {
     pub is_with_another_pod: bool,
     /// This pod has nothing of the volume yet.
     pub is_new: bool,
+    pub claim: Option<Key>,
+    /// What the claim said of its growth.
+    pub growth: Option<Growth>,
+    /// What the node has of the volume, if it is there already.
+    pub size: Option<Quantity>,
+    /// The last try to grow it has certainly failed.
+    pub has_failed_to_grow: bool,
 }
 
 impl Job {
@@ -100,6 +111,8 @@ pub struct MountEnd {
     pub device: Option<Result<(), ErrorClass>>,
     /// The step for this pod, if it was tried.
     pub mount: Option<Result<Published, ErrorClass>>,
+    /// If the volume had grown.
+    pub grown: Option<GrowEnd>,
     /// Told on the pod: severity is Normal unless `is_warning`.
     pub notes: Vec<PodNote>,
     pub failure: Option<Failure>,
@@ -122,4 +135,5 @@ pub enum End {
     /// The pod has nothing of the volume any more, or may still.
     Unmounted(Result<(), Failure>),
     DeviceUnmounted(Result<(), Failure>),
+    Grown(Box<GrowEnd>),
 }

@@ -284,6 +284,16 @@ impl NodeVolumes for VolumeManager {
         self.poke(&mut state);
     }
 
+    fn read_again(&self, pod_uid: &str) {
+        let mut state = self.lock();
+        if let Some(pod) = state.desired.pods.get_mut(pod_uid)
+            && pod.processing != Processing::Never
+        {
+            pod.processing = Processing::Asked;
+            self.poke(&mut state);
+        }
+    }
+
     fn let_go(&self, pod_uid: &str) {
         let mut state = self.lock();
         state.desired.let_go(pod_uid);

@@ -86,5 +86,6 @@ async fn map_steps(job: &mut Job, target: &MountFor, end: &mut MountEnd) -> Resu
         managed: false,
         warning: None,
     }));
-    Ok(())
+    let step = "MapVolume.MarkVolumeAsMounted failed while expanding volume";
+    mount::grow_if_called_for(job, target, volume, step, end).await
 }

@@ -9,6 +9,7 @@ pub mod actual;
 pub mod board;
 pub mod claim;
 pub mod desired;
+pub mod grow;
 pub mod job;
 pub mod manager;
 pub mod map;
@@ -39,6 +40,9 @@ pub trait NodeVolumes: Send + Sync + fmt::Debug {
     /// to be mounted. `pod` is the whole object. Called again for the same uid,
     /// the newer object counts.
     fn want(&self, pod: &Value);
+
+    /// A claim of the pod, or its volume, has changed: they are read again.
+    fn read_again(&self, pod_uid: &str);
 
     /// No container of the pod runs any more: its volumes may be unmounted.
     fn let_go(&self, pod_uid: &str);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::future::{Either, select};
 
 use crate::controllers::node_agent::volumes::actual::{DeviceState, ErrorClass};
+use crate::controllers::node_agent::volumes::grow;
 use crate::controllers::node_agent::volumes::job::{Failure, Job, MountEnd, MountFor, PodNote};
 use crate::controllers::node_agent::volumes::reads;
 use crate::model::clock::TimerUse;
@@ -122,9 +123,35 @@ async fn steps(job: &mut Job, target: &MountFor, end: &mut MountEnd) -> Result<(
     end.device_path = Some(job.device_path.clone());
     if facts.can(Capability::Stage) && job.device != DeviceState::Mounted {
         stage(job, end).await?;
+        let volume = job.volume(None);
+        let step = "MountVolume.MountDevice failed while expanding volume";
+        grow_if_called_for(job, target, volume, step, end).await?;
     }
     (job.reached)(Stage::Publish);
-    publish(job, target, end).await
+    publish(job, target, end).await?;
+    if end.grown.is_none() {
+        let volume = job.volume(Some(target.pod.part()));
+        let step = "MountVolume.Setup failed while expanding volume";
+        grow_if_called_for(job, target, volume, step, end).await?;
+    }
+    Ok(())
+}
+
+/// Grows the volume while it is mounted, if it has become larger.
+pub async fn grow_if_called_for(
+    job: &Job,
+    target: &MountFor,
+    volume: NodeVolume,
+    step: &str,
+    end: &mut MountEnd,
+) -> Result<(), Failure> {
+    if !grow::is_called_for_at_mount(job, target) {
+        return Ok(());
+    }
+    let mut grown = grow::grow(job, target, volume).await;
+    let failure = grown.failure.take().map(|failure| told(step, &job.spec, &failure.text));
+    end.grown = Some(grown);
+    failure.map_or(Ok(()), Err)
 }
 
 async fn stage(job: &Job, end: &mut MountEnd) -> Result<(), Failure> {

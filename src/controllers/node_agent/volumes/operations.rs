@@ -57,6 +57,7 @@ pub enum OperationName {
     Unmap,
     UnmountDevice,
     UnmapDevice,
+    Grow,
 }
 
 impl OperationName {
@@ -69,6 +70,7 @@ impl OperationName {
             Self::Unmap => "unmap_volume",
             Self::UnmountDevice => "unmount_device",
             Self::UnmapDevice => "unmap_device",
+            Self::Grow => "volume_fs_resize",
         }
     }
 }

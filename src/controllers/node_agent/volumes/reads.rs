@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::controllers::expand::growth::Growth;
 use crate::controllers::node_agent::volumes::claim;
 use crate::controllers::node_agent::volumes::desired::ReadVolume;
 use crate::controllers::node_agent::volumes::pod::{PodSource, PodVolume, WantedPod};
@@ -20,7 +21,7 @@ use crate::model::volume_source::{VolumeSource, VolumeSpec};
 use crate::plugins::plugin::{Capability, Need, Plugins, VolumePlugin, unique_volume_name};
 
 /// An object that is there; the error is what a client of the API would print.
-async fn read(server: &dyn Server, kind: &'static Kind, key: Key) -> Result<Value, String> {
+pub async fn read(server: &dyn Server, kind: &'static Kind, key: Key) -> Result<Value, String> {
     let object = ObjectRef::new(kind, key);
     match server.get(&object).await {
         Ok(Some(value)) => Ok(value),
@@ -50,7 +51,9 @@ async fn read_volume(
     let (name, read_only, owned) = match &used.source {
         PodSource::Inline(spec) => {
             claim::why_not_used_so(used, spec).map_or(Ok(()), Err)?;
-            return found(plugins, pod, used, (**spec).clone(), None, None);
+            let mut read = found(plugins, pod, used, (**spec).clone(), None, None)?;
+            follow_driver(server, &mut read).await?;
+            return Ok(read);
         }
         PodSource::Claim { name, read_only, owned } => (name, *read_only, *owned),
     };
@@ -66,20 +69,26 @@ async fn read_volume(
     let version = metadata["resourceVersion"].as_str().and_then(|version| version.parse().ok());
     let version = Some((uid, version.unwrap_or_default()));
     let mut read = found(plugins, pod, used, spec, Some(key), version)?;
-    if let VolumeSource::Csi(source) = &read.spec.source
-        && !is_attach_required(server, &source.driver).await?
-    {
-        read.facts.capabilities = read.facts.capabilities.without(Capability::Attach);
-    }
+    read.growth = Some(Growth::of(&claim));
+    follow_driver(server, &mut read).await?;
     Ok(read)
 }
 
-/// Whether volumes of a CSI driver are attached; they are unless its CSIDriver
-/// says otherwise.
-async fn is_attach_required(server: &dyn Server, driver: &Arc<str>) -> Result<bool, String> {
-    let object = ObjectRef::new(kind::CSI_DRIVER, Key::cluster(driver.clone()));
+/// What the CSIDriver says of a driver's volumes: they are attached unless it
+/// says otherwise, and published again with each sync if it asks for that.
+async fn follow_driver(server: &dyn Server, read: &mut ReadVolume) -> Result<(), String> {
+    let VolumeSource::Csi(source) = &read.spec.source else { return Ok(()) };
+    let object = ObjectRef::new(kind::CSI_DRIVER, Key::cluster(source.driver.clone()));
     let driver = server.get(&object).await.map_err(|error| error.message)?;
-    Ok(driver.is_none_or(|driver| driver["spec"]["attachRequired"] != false))
+    let Some(driver) = driver else { return Ok(()) };
+    let capabilities = &mut read.facts.capabilities;
+    if driver["spec"]["attachRequired"] == false {
+        *capabilities = capabilities.without(Capability::Attach);
+    }
+    if driver["spec"]["requiresRepublish"] == true {
+        *capabilities = capabilities.with(Capability::Remount);
+    }
+    Ok(())
 }
 
 fn found(
@@ -108,6 +117,7 @@ fn found(
         facts: plugin.facts_of(&spec),
         spec,
         claim,
+        growth: None,
         volume,
     })
 }

@@ -5,6 +5,7 @@
 //!  1  has, not wanted by the pod      -> unmount (or unmap)
 //!  2  wanted, not attached            -> wait, verify, or mark attached
 //!     wanted, attached, not mounted   -> mount (or map)
+//!     mounted, and its volume grew    -> grow
 //!  3  no pod has it, nobody wants it  -> unmount the device, or forget
 //! ```
 //!
@@ -23,6 +24,7 @@ use crate::controllers::node_agent::volumes::actual::{
     Actual, ActualVolume, Attachability, DeviceState, MountState,
 };
 use crate::controllers::node_agent::volumes::desired::{Desired, DesiredVolume};
+use crate::controllers::node_agent::volumes::grow;
 use crate::controllers::node_agent::volumes::operations::{
     NotNow, OperationKey, OperationName, Operations,
 };
@@ -224,6 +226,7 @@ impl Planner<'_> {
             .get(pod)
             .is_none_or(|mount| mount.remount || mount.state == MountState::Uncertain);
         if !needed {
+            self.grow(name, volume, actual, pod);
             return;
         }
         let operation = match volume.spec.mode {
@@ -231,6 +234,21 @@ impl Planner<'_> {
             VolumeMode::Filesystem => OperationName::Mount,
         };
         self.begin(mount_key(&volume.facts, name, pod), operation, Some(pod));
+    }
+
+    /// What a pod has may have become too small for its volume.
+    fn grow(
+        &mut self,
+        name: &Arc<str>,
+        volume: &DesiredVolume,
+        actual: &ActualVolume,
+        pod: &Arc<str>,
+    ) {
+        let Some(mount) = volume.pods.get(pod) else { return };
+        let growth = mount.growth.as_ref();
+        if grow::is_called_for(&volume.facts, &mount.spec, growth, &actual.growth) {
+            self.begin(OperationKey::volume(name), OperationName::Grow, Some(pod));
+        }
     }
 
     /// Step 3.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::controllers::node_agent::volumes::actual::{
-    Actual, ActualMount, ActualVolume, Attachability, DeviceState, MountState,
+    Actual, ActualMount, ActualVolume, Attachability, DeviceState, MountState, NodeSize,
 };
 use crate::controllers::node_agent::volumes::job::only_uid;
 use crate::model::volume_source::VolumeSpec;
@@ -175,6 +175,7 @@ fn uncertain(
     device_mount_path: String,
 ) -> ActualVolume {
     ActualVolume {
+        growth: NodeSize::default(),
         spec: spec.clone(),
         plugin,
         attachable: Attachability::Uncertain,

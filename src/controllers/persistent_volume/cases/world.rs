@@ -130,6 +130,8 @@ impl ServerState {
         let before = held.clone();
         match &write.change {
             Change::Merge(patch) if write.subresource == Some("status") => {
+                // A claim's annotations may be changed with its status.
+                merge(&mut held["metadata"], &patch["metadata"]);
                 merge(&mut held["status"], &patch["status"]);
             }
             Change::Merge(patch) => {

@@ -13,7 +13,7 @@
 //! gets paths below a real directory instead ([`Outside`]), and the machine
 //! shows an empty filesystem at the same place.
 //!
-//! Absent: service account tokens, republishing, SELinux mount options.
+//! Absent: service account tokens, SELinux mount options.
 //!
 //! Upstream: `pkg/volume/csi`.
 
@@ -28,6 +28,7 @@ use futures::future::{FutureExt, ready};
 use pvdeck_csi_proto::csi;
 use pvdeck_csi_proto::csi::node_service_capability::rpc;
 use serde_json::Value;
+use tonic::Code;
 
 use crate::model::attachment::attachment_name;
 use crate::model::volume::VolumeMode;
@@ -198,7 +199,8 @@ impl CsiPlugin {
         let directory = pod_directory(volume);
         let target = format!("{directory}/mount");
         let read_only = volume.spec.read_only;
-        if host.mounts().await?.is_mount_point(&target) {
+        let is_again = host.mounts().await?.is_mount_point(&target);
+        if is_again && !about.requires_republish {
             return Ok(published(target, read_only));
         }
         let handle = handle(volume, source);
@@ -211,10 +213,14 @@ impl CsiPlugin {
         let seen = self.seen(&client, host, &target);
         let request = request::publish(volume, source, &about, handle, staging, seen, &abilities)?;
         if let Err(error) = client.node_publish_volume(request).await {
+            if is_again {
+                // Containers use what was published before.
+                return Err(error.into());
+            }
             return Err(self.give_up(host, &directory, &target, error).await);
         }
         self.show(&client, volume, &target, true).await?;
-        if about.owns_files(&volume.spec, source) {
+        if !is_again && about.owns_files(&volume.spec, source) {
             steps::own(volume, &target).await?;
         }
         Ok(published(target, read_only))
@@ -300,19 +306,41 @@ impl CsiPlugin {
         if !abilities.contains(&rpc::Type::ExpandVolume) {
             return Ok(());
         }
-        let staging = format!("{}/globalmount", global(host, source));
+        let is_block = volume.spec.mode == VolumeMode::Block;
+        let (layout, name) = (host.layout(), &volume.spec.name);
+        let staging = match is_block {
+            true => layout.csi_block_staging(name),
+            false => format!("{}/globalmount", global(host, source)),
+        };
         let at = match &volume.pod {
+            Some(_) if is_block => layout.csi_block_publish(name, volume.pod_uid()),
             Some(_) => format!("{}/mount", pod_directory(volume)),
             None => staging.clone(),
         };
-        let (at, staging) = (self.seen(&client, host, &at), self.seen(&client, host, &staging));
+        let is_staged = abilities.contains(&rpc::Type::StageUnstageVolume);
+        let staging = if is_staged { self.seen(&client, host, &staging) } else { String::new() };
+        let at = self.seen(&client, host, &at);
         let request = request::expand(volume, source, at, staging, &abilities);
-        Ok(client.node_expand_volume(request).await.map(drop)?)
+        client.node_expand_volume(request).await.map(drop).map_err(not_grown)
     }
 }
 
 fn published(host_path: String, read_only: bool) -> Published {
     Published { host_path, read_only, managed: !read_only, warning: None }
+}
+
+/// A refusal to grow, in the kubelet's words.
+fn not_grown(error: CallError) -> PluginError {
+    let text = format!("Expander.NodeExpand failed to expand the volume : {error}");
+    match error {
+        error if error.code == Code::FailedPrecondition => PluginError::NotInUse(text),
+        error if error.is_infeasible() => {
+            let text = format!("Expander.NodeExpand failed to expand the volume {error}");
+            PluginError::Infeasible(text)
+        }
+        error if error.leaves_doubt() => PluginError::Uncertain(text),
+        _ => PluginError::Failed(text),
+    }
 }
 
 fn source(spec: &VolumeSpec) -> Result<&CsiSource, PluginError> {

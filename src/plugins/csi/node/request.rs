@@ -24,6 +24,8 @@ const PREFIX: &str = "csi.storage.k8s.io/";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
     pub pod_info: bool,
+    /// A volume is published again with each sync of its pod.
+    pub requires_republish: bool,
     fs_group_policy: String,
 }
 
@@ -46,6 +48,7 @@ impl About {
         let spec = object.map(|object| &object["spec"]);
         Ok(Self {
             pod_info: spec.is_some_and(|spec| spec["podInfoOnMount"] == true),
+            requires_republish: spec.is_some_and(|spec| spec["requiresRepublish"] == true),
             fs_group_policy: spec.map(|spec| text(&spec["fsGroupPolicy"])).unwrap_or_default(),
         })
     }

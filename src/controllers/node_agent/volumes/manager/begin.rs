@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use super::pass::{Finished, Running};
 use super::{State, VolumeManager};
 use crate::controllers::node_agent::volumes::actual::{DeviceState, ErrorClass, MountState};
+use crate::controllers::node_agent::volumes::grow::{GrowEnd, grow_mounted};
 use crate::controllers::node_agent::volumes::job::{End, Failure, Job, MountEnd, MountFor};
 use crate::controllers::node_agent::volumes::map::map;
 use crate::controllers::node_agent::volumes::mount::mount;
@@ -80,6 +81,10 @@ impl VolumeManager {
             OperationName::UnmapDevice => {
                 take_away::unmap_device(job).map(End::DeviceUnmounted).boxed()
             }
+            OperationName::Grow => {
+                let target = target(state, unique, pod?)?;
+                async move { End::Grown(Box::new(grow_mounted(job, target).await)) }.boxed()
+            }
         })
     }
 
@@ -94,7 +99,8 @@ impl VolumeManager {
         let wanted = state.desired.volumes.get(unique);
         let there = state.actual.volumes.get(unique);
         let own = pod.and_then(|pod| there?.pods.get(pod));
-        let brings = matches!(name, OperationName::Mount | OperationName::Map);
+        let brings =
+            matches!(name, OperationName::Mount | OperationName::Map | OperationName::Grow);
         let mount = pod.and_then(|pod| wanted?.pods.get(pod));
         let spec: &VolumeSpec = if brings {
             &mount?.spec
@@ -240,7 +246,17 @@ fn target(state: &State, unique: &Arc<str>, pod: &Arc<str>) -> Option<MountFor> 
     let mount = state.desired.volumes.get(unique)?.pods.get(pod)?;
     let is_with_another_pod = state.actual.is_with_another_pod(unique, pod);
     let is_new = state.actual.mount(unique, pod).is_none();
-    Some(MountFor { pod: mount.pod.clone(), is_with_another_pod, is_new })
+    let size = state.actual.volumes.get(unique).map(|volume| volume.growth.clone());
+    let size = size.unwrap_or_default();
+    Some(MountFor {
+        pod: mount.pod.clone(),
+        is_with_another_pod,
+        is_new,
+        claim: mount.claim.clone(),
+        growth: mount.growth,
+        size: size.size,
+        has_failed_to_grow: size.has_failed,
+    })
 }
 
 fn panicked(name: OperationName, panic: &(dyn std::any::Any + Send)) -> End {
@@ -257,6 +273,9 @@ fn panicked(name: OperationName, panic: &(dyn std::any::Any + Send)) -> End {
         OperationName::Unmount | OperationName::Unmap => End::Unmounted(Err(failure)),
         OperationName::UnmountDevice | OperationName::UnmapDevice => {
             End::DeviceUnmounted(Err(failure))
+        }
+        OperationName::Grow => {
+            End::Grown(Box::new(GrowEnd { failure: Some(failure), ..GrowEnd::default() }))
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::controllers::node_agent::volumes::actual::{
     ActualMount, Attachability, DeviceState, MountState, device_after, mount_after,
 };
 use crate::controllers::node_agent::volumes::desired::Processing;
+use crate::controllers::node_agent::volumes::grow::GrowEnd;
 use crate::controllers::node_agent::volumes::job::{End, Failure, MountEnd};
 use crate::controllers::node_agent::volumes::operations::{OperationKey, PAUSE_MAX, PAUSE_MIN};
 use crate::controllers::node_agent::volumes::pod::WantedPod;
@@ -145,6 +146,17 @@ impl VolumeManager {
                 Some(failure)
             }
             End::Verified(Err(failure)) => Some(failure),
+            End::Grown(end) => {
+                let (failure, told) =
+                    (end.failure.clone(), pod.and_then(|pod| wanted(state, key, pod)));
+                if let (Some(pod), Some(failure)) = (&told, &failure)
+                    && let Some(reason) = failure.reason
+                {
+                    self.tell(pod, Severity::Warning, reason, failure.text.clone());
+                }
+                self.grown(state, key, told.as_deref(), *end);
+                failure
+            }
         };
         match failure {
             None => {
@@ -184,7 +196,15 @@ impl VolumeManager {
             }
         }
         let spec = wanted.map(|wanted| wanted.spec.clone());
+        let claimed = wanted.and_then(|wanted| Some(wanted.growth?.capacity));
+        if let Some(grown) = end.grown {
+            let pod = wanted.map(|wanted| wanted.pod.clone());
+            self.grown(state, key, pod.as_deref(), grown);
+        }
         let volume = state.actual.volumes.get_mut(&key.volume)?;
+        if end.mount.as_ref().is_some_and(Result::is_ok) && volume.growth.size.is_none() {
+            volume.growth.size = claimed;
+        }
         // It may have become known meanwhile from the node's status.
         if let Some(path) = end.device_path.filter(|path| !path.is_empty()) {
             volume.device_path = path;
@@ -237,6 +257,37 @@ impl VolumeManager {
         end.failure
     }
 
+    /// Takes in how growing went, and tells it on pod and claim.
+    fn grown(&self, state: &mut State, key: &OperationKey, pod: Option<&WantedPod>, end: GrowEnd) {
+        for note in &end.notes {
+            let severity = if note.is_warning { Severity::Warning } else { Severity::Normal };
+            if let Some(pod) = pod {
+                self.tell(pod, severity, note.reason, note.message.clone());
+            }
+            if let Some((claim, uid, version)) = &end.claim {
+                self.parts.recorder.tell(Note {
+                    regarding: ObjectRef::new(kind::PERSISTENT_VOLUME_CLAIM, claim.clone()),
+                    uid: uid.clone(),
+                    version: *version,
+                    severity,
+                    reason: note.reason,
+                    message: note.message.clone(),
+                    host: self.parts.host.node().clone(),
+                });
+            }
+        }
+        // What was read last counts until the claim is read again.
+        let mounts = state.desired.volumes.get_mut(&key.volume);
+        for mount in mounts.into_iter().flat_map(|volume| volume.pods.values_mut()) {
+            mount.growth = end.growth.or(mount.growth);
+        }
+        if let Some(volume) = state.actual.volumes.get_mut(&key.volume) {
+            volume.growth.size = end.size.or(volume.growth.size);
+            volume.growth.is_refused = end.is_refused;
+            volume.growth.has_failed = end.has_failed;
+        }
+    }
+
     pub(super) fn tell(
         &self,
         pod: &WantedPod,
@@ -266,6 +317,11 @@ impl VolumeManager {
             host: self.parts.host.node().clone(),
         });
     }
+}
+
+/// The pod that a volume is for, if it still is.
+fn wanted(state: &State, key: &OperationKey, pod: &str) -> Option<Arc<WantedPod>> {
+    Some(state.desired.volumes.get(&key.volume)?.pods.get(pod)?.pod.clone())
 }
 
 /// The pod has been read in full: what follows the API is set up again.

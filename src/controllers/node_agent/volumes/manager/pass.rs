@@ -7,7 +7,9 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 use super::{Found, State, VolumeManager};
-use crate::controllers::node_agent::volumes::actual::{ActualVolume, Attachability, DeviceState};
+use crate::controllers::node_agent::volumes::actual::{
+    ActualVolume, Attachability, DeviceState, NodeSize,
+};
 use crate::controllers::node_agent::volumes::board::{self, Journey};
 use crate::controllers::node_agent::volumes::desired::Processing;
 use crate::controllers::node_agent::volumes::job::End;
@@ -196,6 +198,7 @@ pub(super) fn mark_attached(
         device: DeviceState::NotMounted,
         device_path: device_path.clone(),
         device_mount_path: String::new(),
+        growth: NodeSize::default(),
         pods: Default::default(),
         is_reconstructed: false,
     };

@@ -1,0 +1,200 @@
+//! The companions of a driver in a process of their own, over HTTPS: a driver,
+//! a served cluster that has it on its nodes only, and `csi-companions`.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pvdeck::cluster::clock::RunningClock;
+use pvdeck::cluster::connect::Contexts;
+use pvdeck::cluster::write_path::WritePath;
+use pvdeck::cluster::write_path::read_only::Access;
+use pvdeck::mirror::Tables;
+use pvdeck::model::claim::ClaimPhase;
+use pvdeck::model::write::Actor;
+use pvdeck::session::Session;
+use serde_json::{Value, json};
+
+use crate::served::Served;
+
+const DRIVER: &str = "outside.example";
+
+/// A process of ours, ended when dropped.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts the program and waits for its first line.
+fn start(folder: &Path, arguments: &[&str]) -> (Process, String) {
+    use std::io::BufRead;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pvdeck"));
+    command.args(arguments).stdout(Stdio::piped());
+    command.env("XDG_STATE_HOME", folder).env("HOME", folder);
+    let mut child = command.spawn().expect("started");
+    let mut line = String::new();
+    let out = child.stdout.take().expect("stdout");
+    std::io::BufReader::new(out).read_line(&mut line).expect("a line");
+    (Process(child), line)
+}
+
+fn class() -> Value {
+    json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+        "metadata": {"name": "outside"}, "provisioner": DRIVER, "allowVolumeExpansion": true,
+    })
+}
+
+fn claim() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data", "namespace": "default"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"], "storageClassName": "outside",
+            "resources": {"requests": {"storage": "1Mi"}},
+        },
+    })
+}
+
+fn pod() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod", "namespace": "default"},
+        "spec": {
+            "nodeName": "node-1", "terminationGracePeriodSeconds": 1,
+            "containers": [{
+                "name": "main", "image": "busybox:1.35",
+                "command": ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1; done"],
+                "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+            }],
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
+        },
+    })
+}
+
+/// A user of the served cluster.
+struct User {
+    client: kube::Client,
+    session: Session,
+}
+
+const CLASSES: &str = "/apis/storage.k8s.io/v1/storageclasses";
+const CLAIMS: &str = "/api/v1/namespaces/default/persistentvolumeclaims";
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+impl User {
+    async fn of(served: &Served) -> Self {
+        let connect = async || {
+            let contexts = Contexts::read(Some(&served.kubeconfig())).expect("read");
+            contexts.expect("contexts").connect(None).await.expect("connected")
+        };
+        let path = WritePath::new(
+            connect().await.base,
+            "default",
+            Arc::new(RunningClock::new()),
+            Access::writable(),
+        );
+        let client = path.client(Actor("user".into()));
+        let session = Session::live(connect().await, Access::locked(), None);
+        Self { client, session }
+    }
+
+    async fn send(&self, method: &str, path: &str, body: Value) {
+        let kind = match method {
+            "PATCH" => "application/merge-patch+json",
+            _ => "application/json",
+        };
+        let request = http::Request::builder().method(method).uri(path);
+        let request = request.header("content-type", kind).body(body.to_string().into_bytes());
+        let sent = self.client.request::<Value>(request.expect("a request")).await;
+        sent.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+    }
+
+    /// Waits until the mirror of the cluster shows something.
+    async fn until(&self, what: &str, is_so: impl Fn(&Tables) -> bool) {
+        let mut changes = self.session.mirror.subscribe();
+        let shown = async {
+            while !self.session.mirror.read(&is_so) {
+                changes.changed().await;
+            }
+        };
+        let shown = tokio::time::timeout(Duration::from_secs(90), shown).await;
+        shown.unwrap_or_else(|_| panic!("it is never so that {what}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_that_comes_and_goes_is_on_the_nodes_meanwhile() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let registry = folder.path().join("plugins_registry");
+    std::fs::create_dir(&registry).expect("made");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let (endpoint, root) = (format!("unix://{}", at("csi.sock")), at("data"));
+    let registry = registry.display().to_string();
+    let served = Served::start(&["--csi-registry", &registry]).await;
+    let user = User::of(&served).await;
+    let driver = ["csi-driver", "--endpoint", &endpoint, "--root", &root, "--name", DRIVER];
+    let driver = [&driver[..], &["--backing", "directory", "--node-id", "all"]].concat();
+    let driver = [&driver[..], &["--registration-dir", &registry]].concat();
+    let is_there = |tables: &Tables| {
+        let drivers = tables.csi_nodes.iter().flat_map(|node| node.drivers.iter());
+        drivers.filter(|driver| &*driver.name == DRIVER && &*driver.node_id == "all").count()
+    };
+    for _ in 0..2 {
+        let (mut process, _) = start(folder.path(), &driver);
+        user.until("it is on both nodes", |tables| is_there(tables) == 2).await;
+        let id = i32::try_from(process.0.id()).expect("an id");
+        let id = rustix::process::Pid::from_raw(id).expect("a process");
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("told");
+        process.0.wait().expect("ended");
+        user.until("it is on no node", |tables| is_there(tables) == 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_process_provisions_attaches_and_grows_over_https() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("csi.sock");
+    let endpoint = format!("unix://{}", socket.display());
+    let root = folder.path().join("data").display().to_string();
+    let driver = ["csi-driver", "--endpoint", &endpoint, "--root", &root, "--name", DRIVER];
+    let driver = [&driver[..], &["--backing", "directory", "--node-id", "all"]].concat();
+    let (_driver, line) = start(folder.path(), &driver);
+    assert!(line.contains("listens on"), "{line}");
+    let served = Served::start(&["--csi", &endpoint, "--no-csi-companions"]).await;
+    let user = User::of(&served).await;
+    user.send("POST", CLASSES, class()).await;
+    user.send("POST", CLAIMS, claim()).await;
+    user.until("the claim waits for a provisioner", |tables| {
+        let mut events = tables.events.iter();
+        events.any(|event| &*event.reason == "ExternalProvisioning")
+    })
+    .await;
+    let kubeconfig = served.kubeconfig().display().to_string();
+    let companions = ["csi-companions", "--csi", &endpoint, "--kubeconfig", &kubeconfig];
+    let (process, line) = start(folder.path(), &companions);
+    assert!(line.starts_with("companions of outside.example run on https://"), "{line}");
+    let bound = |tables: &Tables| tables.claims.iter().any(|one| one.phase == ClaimPhase::Bound);
+    user.until("the claim is Bound", bound).await;
+    // Killed, and another in its place: nothing is made twice.
+    drop(process);
+    user.send("POST", PODS, pod()).await;
+    user.until("the attachment waits", |tables| tables.attachments.iter().next().is_some()).await;
+    let (_process, _) = start(folder.path(), &companions);
+    let running = |tables: &Tables| tables.pods.iter().any(|pod| &*pod.phase == "Running");
+    user.until("the pod runs", running).await;
+    let more = json!({"spec": {"resources": {"requests": {"storage": "2Mi"}}}});
+    user.send("PATCH", &format!("{CLAIMS}/data"), more).await;
+    let grown = |tables: &Tables| tables.claims.iter().all(|one| one.capacity == one.request);
+    user.until("the claim has what it asks for", grown).await;
+    user.send("DELETE", &format!("{PODS}/pod"), json!({})).await;
+    user.send("DELETE", &format!("{CLAIMS}/data"), json!({})).await;
+    let gone = |tables: &Tables| tables.volumes.is_empty() && tables.attachments.is_empty();
+    user.until("everything is gone", gone).await;
+    let left = std::fs::read_dir(folder.path().join("data/volumes"));
+    assert_eq!(left.map(Iterator::count).unwrap_or_default(), 0, "no volume is left");
+}
