@@ -11,7 +11,7 @@
 //!              └─ step gate ─> clock stands while it is shut
 //! ```
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use serde_json::{Value, json};
 use tokio::task::AbortHandle;
@@ -20,7 +20,7 @@ use crate::cluster::Base;
 use crate::cluster::clock::RunningClock;
 use crate::cluster::connect::Connection;
 use crate::cluster::embedded::status::ApiError;
-use crate::cluster::embedded::{Embedded, Options};
+use crate::cluster::embedded::{ContainerLogs, Embedded, Options};
 use crate::cluster::permissions::Permissions;
 use crate::cluster::write_path::WritePath;
 use crate::cluster::write_path::read_only::Access;
@@ -241,7 +241,12 @@ impl Session {
                 controllers.machines.as_ref().and_then(|machines| machines.flex_volume.clone());
             calls = controllers.csi.calls.clone();
             running = controllers.csi.drivers.clone();
-            session.host = Some(host::start(&session.path, &session.mirror, &clock, &controllers));
+            let host = host::start(&session.path, &session.mirror, &clock, &controllers);
+            if let Some(agents) = host.agents() {
+                let logs: Weak<dyn ContainerLogs> = Arc::downgrade(agents) as _;
+                embedded.tell_logs(logs);
+            }
+            session.host = Some(host);
         }
         session.demo =
             Some(Demo { embedded, clock: None, world, calls, drivers: running, flex_drivers });

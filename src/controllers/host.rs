@@ -36,6 +36,7 @@ use crate::controllers::local_provisioner::controller::{
 use crate::controllers::machines::Machines;
 use crate::controllers::node_agent::agents::{self, Agents};
 use crate::controllers::node_agent::boards::NodeBoards;
+use crate::controllers::node_agent::pace::Pace;
 use crate::controllers::node_life;
 use crate::controllers::node_life::collector::{self, PodCollector};
 use crate::controllers::node_life::evictor::TaintEviction;
@@ -43,6 +44,7 @@ use crate::controllers::node_life::lifecycle::{self, NodeLifecycle};
 use crate::controllers::persistent_volume::controller::{self, PersistentVolumeController};
 use crate::controllers::protection::attributes_class::AttributesClassProtection;
 use crate::controllers::protection::claim::ClaimProtection;
+use crate::controllers::protection::settling::Settling;
 use crate::controllers::protection::volume::VolumeProtection;
 use crate::controllers::protection::{self};
 use crate::controllers::resource_quota::controller::{
@@ -117,6 +119,11 @@ pub struct Options {
     pub directories: Directories,
     /// The machines under the nodes; `None`: nothing is attached or mounted.
     pub machines: Option<Machines>,
+    /// How fast the agents of the nodes are.
+    pub pace: Pace,
+    /// How much later than others the one looks at a volume's change who protects
+    /// it: companions of drivers, which hold it too, come first then.
+    pub volumes_settle: Duration,
     /// The CSI drivers that nodes have, and those whose companions run here.
     pub csi: Csi,
 }
@@ -131,6 +138,8 @@ impl Default for Options {
             resync: Duration::from_secs(15),
             directories: Directories::default(),
             machines: None,
+            pace: Pace::default(),
+            volumes_settle: Duration::ZERO,
             csi: Csi::default(),
         }
     }
@@ -154,6 +163,7 @@ pub struct Host {
     recorders: Vec<Recorder>,
     agents: Option<Arc<Agents>>,
     local_provisioner: Option<Arc<LocalProvisioner>>,
+    plugin_facts: Vec<PluginFacts>,
     stop: watch::Sender<bool>,
 }
 
@@ -196,6 +206,7 @@ pub fn start_with(
     options: &Options,
 ) -> Host {
     let (mut host, stopping) = Host::empty();
+    host.plugin_facts = controller_facts(options);
     let starter = Starter { mirror, clock, options, stopping };
 
     let binder = "persistent-volume-binder";
@@ -206,7 +217,7 @@ pub fn start_with(
         recorder: host.recorder("persistentvolume-controller", server(binder), &starter),
         clock: clock.clone(),
         plugins: controller_plugins(options),
-        facts: controller_facts(options),
+        facts: host.plugin_facts.clone(),
         dynamic_provisioning: options.dynamic_provisioning,
         health: health.clone(),
     };
@@ -228,7 +239,11 @@ pub fn start_with(
         Arc::new(ClaimProtection::new(parts))
     });
     protect("persistentvolume-protection-controller", "pv-protection-controller", &|parts| {
-        Arc::new(VolumeProtection::new(parts))
+        let (reconciler, pause) = (Arc::new(VolumeProtection::new(parts)), options.volumes_settle);
+        match pause.is_zero() {
+            true => reconciler,
+            false => Arc::new(Settling { reconciler, clock: clock.clone(), pause }),
+        }
     });
     let vac = "volumeattributesclass-protection-controller";
     protect(vac, vac, &|parts| Arc::new(AttributesClassProtection::new(parts)));
@@ -557,7 +572,17 @@ impl Host {
     fn empty() -> (Self, watch::Receiver<bool>) {
         let (stop, stopping) = watch::channel(false);
         let (loops, recorders) = (Vec::new(), Vec::new());
-        (Self { loops, recorders, agents: None, local_provisioner: None, stop }, stopping)
+        (
+            Self {
+                loops,
+                recorders,
+                agents: None,
+                local_provisioner: None,
+                plugin_facts: CONTROLLER_PLUGINS.to_vec(),
+                stop,
+            },
+            stopping,
+        )
     }
 
     /// A recorder of events of `component`, and the task that sends them.
@@ -602,6 +627,7 @@ impl Host {
             recorder: self.recorder(actor, server(actor), starter),
             clock: starter.clock.clone(),
             health: health.clone(),
+            pace: starter.options.pace,
             boards: watch::Sender::new(0),
         }));
         let (mirror, figures, running) = (starter.mirror.clone(), health.clone(), agents.clone());
@@ -631,6 +657,11 @@ impl Host {
     /// The provisioner of local volumes, where nodes have machines.
     pub fn local_provisioner(&self) -> Option<&Arc<LocalProvisioner>> {
         self.local_provisioner.as_ref()
+    }
+
+    /// What the controller of volumes knows of its plugins.
+    pub fn plugin_facts(&self) -> &[PluginFacts] {
+        &self.plugin_facts
     }
 
     /// The agents of the nodes that have a machine, if any has.

@@ -102,6 +102,7 @@ fn left_over(node: &Node, unique_name: &Arc<str>) -> BoardRow {
         device_path: String::new(),
         stage_path: String::new(),
         spans: Vec::new(),
+        upcoming: Vec::new(),
     }
 }
 
@@ -159,6 +160,7 @@ impl<'a> Part<'a> {
             device_path: device.map(|volume| volume.device_path.to_string()).unwrap_or_default(),
             stage_path: String::new(),
             spans: self.spans(stage, since, tables),
+            upcoming: Vec::new(),
         }
     }
 

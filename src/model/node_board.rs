@@ -144,6 +144,9 @@ pub struct BoardRow {
     /// The stages so far, oldest first, the present one last. Bounded: old
     /// ones are dropped.
     pub spans: Vec<StageSpan>,
+    /// The commands that are to run next, each as its words, in order; as far
+    /// as they are known beforehand.
+    pub upcoming: Vec<Vec<String>>,
 }
 
 /// The volumes of one node.

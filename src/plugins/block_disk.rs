@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use crate::model::quantity::Quantity;
 use crate::model::volume_source::{VolumeSource, VolumeSpec};
 use crate::plugins::error::PluginError;
-use crate::plugins::format_and_mount::{self, Request};
-use crate::plugins::host::{Disks, Files, Host, HostError, OnBehalf};
+use crate::plugins::format_and_mount::{self, Content, Request};
+use crate::plugins::host::{Command, Disks, Files, Host, HostError, OnBehalf};
 use crate::plugins::plugin::{
     BlockPaths, Capabilities, Capability, Done, FoundVolume, NodeVolume, PluginFacts,
     ProvisionRequest, Published, VolumePlugin,
@@ -231,6 +231,22 @@ impl VolumePlugin for BlockDisk {
             publish(volume, &staged, self.pod_path(volume)).await
         }
         .boxed()
+    }
+
+    fn foreseen(&self, volume: &NodeVolume, content: Option<&Content>) -> Vec<Command> {
+        let staged = volume.host.layout().flex_device_mount(NAME, &volume.spec.name);
+        let own: &[&str] = if volume.spec.read_only { &[] } else { &["rw"] };
+        let request = Request {
+            device: volume.device_path.clone(),
+            target: staged.clone(),
+            fs_type: fs_type(&volume.spec),
+            options: steps::mount_options(volume, own),
+            format_options: Vec::new(),
+        };
+        let options: &[String] = if volume.spec.read_only { &["ro".to_owned()] } else { &[] };
+        let mut commands = format_and_mount::foreseen(&request, content);
+        commands.extend(Command::bind(&staged, &self.pod_path(volume), options, &[]));
+        commands
     }
 
     fn unpublish<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, ()> {

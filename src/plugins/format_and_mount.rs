@@ -195,6 +195,37 @@ pub enum Next {
     Refuse(Refusal),
 }
 
+/// The commands from the first to the last if each succeeds. As long as it is
+/// not known what is on the device, whether it is formatted or checked is left
+/// open.
+pub fn foreseen(request: &Request, content: Option<&Content>) -> Vec<Command> {
+    let succeeds = || Outcome { exit: Exit::Code(0), output: String::new() };
+    let probed = match content {
+        Some(Content::Blank) => Outcome { exit: Exit::Code(2), output: String::new() },
+        Some(Content::Partitions) => Outcome { output: "PTTYPE=gpt".to_owned(), ..succeeds() },
+        Some(Content::Filesystem(fs_type)) => {
+            Outcome { output: format!("TYPE={fs_type}"), ..succeeds() }
+        }
+        None => Outcome { output: format!("TYPE={}", request.fs_type()), ..succeeds() },
+    };
+    let (mut view, mut commands) = (View::default(), Vec::new());
+    while let Next::Run(command, _) = next(request, &view) {
+        let place = match command {
+            Command::Probe { .. } => &mut view.probed,
+            Command::Format { .. } => &mut view.formatted,
+            Command::Check { .. } => &mut view.checked,
+            _ => &mut view.mounted,
+        };
+        let is_probe = matches!(command, Command::Probe { .. });
+        *place = Some(if is_probe { probed.clone() } else { succeeds() });
+        commands.push(command);
+    }
+    if content.is_none() {
+        commands.retain(|command| !matches!(command, Command::Check { .. }));
+    }
+    commands
+}
+
 /// Decides the next step from what has been done so far.
 pub fn next(request: &Request, view: &View) -> Next {
     let device = || request.device.clone();

@@ -10,8 +10,8 @@ use serde_json::json;
 
 use crate::model::volume_source::{VolumeSource, VolumeSpec};
 use crate::plugins::error::PluginError;
-use crate::plugins::format_and_mount::{self, Request};
-use crate::plugins::host::{FileKind, Files, Host};
+use crate::plugins::format_and_mount::{self, Content, Request};
+use crate::plugins::host::{Command, FileKind, Files, Host};
 use crate::plugins::kinds;
 use crate::plugins::plugin::{
     BlockPaths, Done, FoundVolume, NodeVolume, PluginFacts, Published, VolumePlugin,
@@ -147,6 +147,26 @@ impl VolumePlugin for Local {
             Ok(published)
         }
         .boxed()
+    }
+
+    /// Of a path below `/dev` that is taken to be a device.
+    fn foreseen(&self, volume: &NodeVolume, content: Option<&Content>) -> Vec<Command> {
+        let Ok(path) = path(&volume.spec) else { return Vec::new() };
+        let (options, target) = (steps::mount_options(volume, &[]), self.pod_path(volume));
+        if !path.starts_with("/dev/") {
+            return Command::bind(path, &target, &options, &[]).into();
+        }
+        let staged = volume.host.layout().local_device_mount(&volume.spec.name);
+        let request = Request {
+            device: path.to_owned(),
+            target: staged.clone(),
+            fs_type: fs_type(&volume.spec),
+            options: options.clone(),
+            format_options: Vec::new(),
+        };
+        let mut commands = format_and_mount::foreseen(&request, content);
+        commands.extend(Command::bind(&staged, &target, &options, &[]));
+        commands
     }
 
     fn unpublish<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, ()> {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::model::clock::TimerUse;
 use crate::model::volume_source::{VolumeSource, VolumeSpec};
 use crate::plugins::error::PluginError;
+use crate::plugins::format_and_mount::Content;
 use crate::plugins::host::{Command, Files, Host, OnBehalf};
 use crate::plugins::kinds;
 use crate::plugins::plugin::{
@@ -67,12 +68,7 @@ impl VolumePlugin for Nfs {
                 return Ok(published);
             }
             Files(host).make_directories(&target, MOUNT_POINT_MODE).await?;
-            let command = Command::Mount {
-                source: source(&volume.spec)?,
-                target: target.clone(),
-                fs_type: "nfs".to_owned(),
-                options: steps::mount_options(volume, &[]),
-            };
+            let command = command(volume, target.clone())?;
             if let Err(error) = steps::mount(host, &on_behalf, command).await {
                 steps::take_back(host, &on_behalf, &target).await;
                 return Err(error);
@@ -80,6 +76,10 @@ impl VolumePlugin for Nfs {
             Ok(published)
         }
         .boxed()
+    }
+
+    fn foreseen(&self, volume: &NodeVolume, _: Option<&Content>) -> Vec<Command> {
+        command(volume, self.pod_path(volume)).into_iter().collect()
     }
 
     fn unpublish<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, ()> {
@@ -103,6 +103,15 @@ impl VolumePlugin for Nfs {
         let volume = json!({"name": &*found.name, "nfs": {"path": &*found.name}});
         ready(Ok(VolumeSpec::from_inline(&volume))).boxed()
     }
+}
+
+fn command(volume: &NodeVolume, target: String) -> Result<Command, PluginError> {
+    Ok(Command::Mount {
+        source: source(&volume.spec)?,
+        target,
+        fs_type: "nfs".to_owned(),
+        options: steps::mount_options(volume, &[]),
+    })
 }
 
 /// Unmounts; by force if the server has not let go within a minute.

@@ -14,7 +14,8 @@ use serde_json::Value;
 use crate::model::object::Key;
 use crate::model::volume::Source;
 use crate::model::volume_source::{VolumeSource, VolumeSpec};
-use crate::plugins::host::{Host, OnBehalf};
+use crate::plugins::format_and_mount::Content;
+use crate::plugins::host::{Command, Host, OnBehalf};
 
 pub use crate::plugins::error::PluginError;
 
@@ -398,6 +399,14 @@ pub trait VolumePlugin: Send + Sync {
 
     /// Takes it away from the pod's directory (`TearDown`).
     fn unpublish<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, ()>;
+
+    /// The commands that make the volume appear for its pod if each succeeds,
+    /// from the first, as far as they are known beforehand. `content`: what is
+    /// on the device, once that is known.
+    fn foreseen(&self, volume: &NodeVolume, content: Option<&Content>) -> Vec<Command> {
+        let _ = (volume, content);
+        Vec::new()
+    }
 
     // --- block volumes
 

@@ -79,6 +79,8 @@ pub enum Scope {
     Output,
     /// Where the files of a volume are listed.
     Files,
+    /// Where an object or a file in a volume is under the cursor.
+    ObjectOrFile,
     /// Where a step gate is: embedded clusters.
     Stepping,
 }
@@ -156,7 +158,7 @@ pub const ALL: &[Command] = commands! {
     Act::Why, ["why"], "", ["w"], "why", Objects, STUCK, "why it is as it is, and what helps; of a claim every volume and what speaks against it";
     Act::Edit, ["edit"], "", ["e"], "edit", Objects, Scope::Object, "edit the YAML; checked by the server, shown as a diff";
     Act::Rebind, ["rebind"], "", ["b"], "rebind", Objects, STORAGE, "give a released volume to a claim, or a claim a volume";
-    Act::Delete, ["delete"], "", ["ctrl-d"], "delete", Objects, Scope::Object, "delete, after showing what depends on it";
+    Act::Delete, ["delete"], "", ["ctrl-d"], "delete", Objects, Scope::ObjectOrFile, "delete, after showing what depends on it; in files the file, after asking";
     Act::Describe, ["describe"], "", ["d"], "describe", Objects, Scope::Object, "what is known about it, and its events";
     Act::Files, ["files"], "", ["f"], "files", Objects, MOUNTED, "the files in it, where a pod has it mounted";
     Act::Schedule, ["schedule"], "", ["s"], "nodes", Objects, Scope::Kinds(&[kind::POD]), "which nodes take the pod, and which filter of the scheduler says no";
@@ -242,12 +244,12 @@ pub fn why_not(command: &Command, state: &State, data: &Data) -> Result<(), Refu
         Scope::Openable => return Err(Refusal::NotHere),
         Scope::Output if state.board_volume().is_some() || state.calls_of().is_some() => {}
         Scope::Output => return Err(Refusal::NotHere),
-        Scope::Files if state.top().files.as_ref().is_some_and(|at| !at.volume.is_empty()) => {}
+        Scope::Files | Scope::ObjectOrFile if lists_files(state) => {}
         Scope::Files => return Err(Refusal::NotHere),
-        Scope::Object if target.is_some() => {}
+        Scope::Object | Scope::ObjectOrFile if target.is_some() => {}
         Scope::Kinds(kinds)
             if target.as_ref().is_some_and(|target| kinds.contains(&target.kind)) => {}
-        Scope::Object | Scope::Kinds(_) => return Err(Refusal::NotHere),
+        Scope::Object | Scope::ObjectOrFile | Scope::Kinds(_) => return Err(Refusal::NotHere),
         Scope::Stepping if data.stepping.is_some() => {}
         Scope::Stepping => return Err(Refusal::NotHere),
     }
@@ -258,7 +260,7 @@ pub fn why_not(command: &Command, state: &State, data: &Data) -> Result<(), Refu
         (Act::Files, _) if data.session.live => Err(Refusal::Because(
             "the files are on that cluster's own nodes; kubectl exec reaches them".into(),
         )),
-        (Act::CreateFile, _) => why_not_writable(data),
+        (Act::CreateFile, _) | (Act::Delete, None) => why_not_writable(data),
         (Act::Write, _) => match data.session.access {
             Access::Locked => Err(Refusal::Because(
                 "started with --read-only, which cannot be lifted from inside".into(),
@@ -268,6 +270,11 @@ pub fn why_not(command: &Command, state: &State, data: &Data) -> Result<(), Refu
         },
         _ => Ok(()),
     }
+}
+
+/// Whether the files in a volume are listed.
+fn lists_files(state: &State) -> bool {
+    state.top().files.as_ref().is_some_and(|at| !at.volume.is_empty())
 }
 
 /// Whether the context takes writes at all.

@@ -15,6 +15,7 @@ pub const DEAF_MS: u64 = 400;
 pub enum Dialog {
     Quit(Asked),
     Delete(Delete),
+    DeleteFile(DeleteFile),
     Rebind(Rebind),
 }
 
@@ -87,6 +88,22 @@ pub struct Delete {
     pub progress: Progress,
 }
 
+/// Deleting one file in a volume.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeleteFile {
+    pub asked: Asked,
+    pub pod: Target,
+    /// The volume's name in the pod.
+    pub volume: String,
+    pub path: String,
+    /// What it is and how large: `file of 12 bytes`.
+    pub what: String,
+    /// Its name, as what it holds is lost.
+    pub must_type: String,
+    pub typed: String,
+    pub progress: Progress,
+}
+
 /// Giving a volume to a claim.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rebind {
@@ -107,7 +124,9 @@ impl Dialog {
     pub fn waits_for(&self, ask: u64) -> bool {
         match self {
             Self::Quit(_) => false,
-            Self::Delete(Delete { progress, .. }) | Self::Rebind(Rebind { progress, .. }) => {
+            Self::Delete(Delete { progress, .. })
+            | Self::DeleteFile(DeleteFile { progress, .. })
+            | Self::Rebind(Rebind { progress, .. }) => {
                 matches!(progress, Progress::Writing(asks) if asks.contains(&ask))
             }
         }

@@ -120,6 +120,11 @@ pub enum FilesOrder {
         path: String,
         content: String,
     },
+    Delete {
+        pod: Key,
+        volume: String,
+        path: String,
+    },
 }
 
 /// What to tell the step gate.

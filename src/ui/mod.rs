@@ -29,6 +29,7 @@ pub mod message;
 pub mod picture;
 pub mod reason;
 pub mod rebind;
+pub mod remedy;
 pub mod screen;
 pub mod sign;
 pub mod state;

@@ -15,6 +15,7 @@ use crate::model::claim::{Claim, ClaimPhase};
 use crate::model::class::StorageClass;
 use crate::model::object::Key;
 use crate::plugins::kinds::CONTROLLER_PLUGINS;
+use crate::plugins::plugin::PluginFacts;
 use crate::ui::sign::Sign;
 
 /// Why a claim is as it is: a sign for the row, a sentence for the strip.
@@ -32,8 +33,10 @@ pub struct Reason {
 /// until something changes that they rest on, and with many volumes a while
 /// longer; and only so many comparisons are made for one frame. Rows whose turn
 /// has not come show their last reason.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Reasons {
+    /// The plugins that the cluster's controller of volumes has.
+    plugins: Vec<PluginFacts>,
     known: HashMap<String, Known>,
     /// Rises with each change of anything but events.
     epoch: u64,
@@ -56,7 +59,25 @@ const VOLUMES_PER_MS: usize = 20;
 /// Reasons kept; more than any screen shows.
 const KNOWN_MAX: usize = 4_096;
 
+impl Default for Reasons {
+    /// As a real controller manager's.
+    fn default() -> Self {
+        Self { plugins: CONTROLLER_PLUGINS.to_vec(), known: HashMap::new(), epoch: 0 }
+    }
+}
+
 impl Reasons {
+    /// The controller of volumes is ours, and has these plugins.
+    pub fn explain_with(&mut self, plugins: Vec<PluginFacts>) {
+        self.plugins = plugins;
+        self.outdate();
+    }
+
+    /// The plugins that the cluster's controller of volumes has.
+    pub fn plugins(&self) -> &[PluginFacts] {
+        &self.plugins
+    }
+
     /// Something changed that reasons rest on.
     pub fn outdate(&mut self) {
         self.epoch += 1;
@@ -109,7 +130,7 @@ impl Reasons {
             }
             let cost = if compared { tables.volumes.len().max(1) } else { 1 };
             left = left.saturating_sub(cost);
-            let reason = reason(claim, tables);
+            let reason = reason(claim, &self.plugins, tables);
             let known = Known { reason, epoch: self.epoch, found_ms: now_ms };
             self.known.insert(claim.meta.uid.to_string(), known);
         }
@@ -129,9 +150,9 @@ pub fn class_of<'a>(claim: &Claim, tables: &'a Tables) -> Option<&'a StorageClas
 }
 
 /// Why a claim is as it is.
-fn reason(claim: &Arc<Claim>, tables: &Tables) -> Reason {
+fn reason(claim: &Arc<Claim>, plugins: &[PluginFacts], tables: &Tables) -> Reason {
     at_a_glance(claim, tables)
-        .unwrap_or_else(|| explained(claim, &explain(tables, &CONTROLLER_PLUGINS, claim), tables))
+        .unwrap_or_else(|| explained(claim, &explain(tables, plugins, claim), tables))
 }
 
 /// The same, of a claim that was explained already.

@@ -49,6 +49,9 @@ pub struct Layer {
     pub shift: u16,
     /// What a view fetched from the cluster.
     pub fetched: Fetched,
+    /// The question whose answer takes the place of what was fetched, if it
+    /// says otherwise.
+    pub refreshing: Option<u64>,
     /// The object that a timeline is narrowed to, or whose board is shown.
     pub about: Option<Target>,
     /// Which side of a board is shown.
@@ -348,6 +351,7 @@ impl Layer {
             scroll: 0,
             shift: 0,
             fetched: Fetched::Nothing,
+            refreshing: None,
             about: None,
             aspect: Aspect::default(),
             files: None,

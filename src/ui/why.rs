@@ -12,8 +12,8 @@ use crate::model::claim::Claim;
 use crate::model::fit::{Fit, Misfit};
 use crate::model::object::ObjectRef;
 use crate::model::volume::Volume;
-use crate::plugins::kinds::CONTROLLER_PLUGINS;
-use crate::ui::reason::{self, Reason};
+use crate::plugins::plugin::PluginFacts;
+use crate::ui::reason::{self, Reason, Reasons};
 
 /// Volumes shown one by one; the rest is counted.
 pub const VOLUMES_MAX: usize = 400;
@@ -33,7 +33,7 @@ pub struct Why {
 
 impl Why {
     /// Compares the claim with every volume, once.
-    pub fn find(claim: &Arc<Claim>, tables: &Tables) -> Self {
+    pub fn find(claim: &Arc<Claim>, plugins: &[PluginFacts], tables: &Tables) -> Self {
         let (mut fitting, mut refused, mut all) = (Vec::new(), Vec::new(), 0);
         let mut see = |volume: &Arc<Volume>, answer: &Result<Fit, Misfit>| {
             all += 1;
@@ -42,7 +42,7 @@ impl Why {
                 list.push((volume.clone(), answer.clone()));
             }
         };
-        let explanation = explain_seeing(tables, &CONTROLLER_PLUGINS, claim, &mut see);
+        let explanation = explain_seeing(tables, plugins, claim, &mut see);
         let reason = reason::from_explanation(claim, &explanation, tables);
         let mut volumes = fitting;
         volumes.append(&mut refused);
@@ -102,13 +102,14 @@ impl Whys {
         &mut self,
         claim: &Arc<Claim>,
         tables: &Tables,
-        epoch: u64,
+        reasons: &Reasons,
         now_ms: u64,
     ) {
+        let epoch = reasons.epoch();
         let (uid, patience_ms) = (claim.meta.uid.clone(), reason::patience_ms(tables));
         let held = self.held.as_ref();
         if !held.is_some_and(|held| held.is_current(&uid, epoch, now_ms, patience_ms)) {
-            let answer = Answer::Claim(Box::new(Why::find(claim, tables)));
+            let answer = Answer::Claim(Box::new(Why::find(claim, reasons.plugins(), tables)));
             self.held = Some(Held { uid, epoch, found_ms: now_ms, answer });
         }
     }

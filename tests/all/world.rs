@@ -4,6 +4,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::Client;
@@ -16,6 +17,7 @@ use pvdeck::controllers::csi::outside::OutsideDrivers;
 use pvdeck::controllers::host;
 use pvdeck::controllers::local_provisioner::controller::LocalProvisioner;
 use pvdeck::controllers::node_agent::agents::Agents;
+use pvdeck::controllers::node_agent::pace::Pace;
 use pvdeck::mirror::Mirror;
 use pvdeck::model::clock::Clock;
 use pvdeck::plugins::csi::calls::Calls;
@@ -35,6 +37,19 @@ const START: i64 = 1_800_000_000;
 /// How many objects the original's controllers work on at once: recorded orders
 /// depend on it.
 pub const ONE_AT_A_TIME: usize = 1;
+
+/// How fast the recorded nodes were: a status loop of five seconds, by the
+/// times between their reports, and containers that start and end slowly.
+const RECORDED_PACE: Pace = Pace {
+    status: Some(Duration::from_secs(5)),
+    start: Duration::from_millis(600),
+    end: Duration::from_millis(1100),
+    clear: Duration::from_millis(500),
+};
+
+fn hosted(parallel: usize) -> host::Options {
+    host::Options { parallel, ..host::Options::default() }
+}
 
 /// An embedded cluster with its mirror, the hosted controllers and two nodes.
 pub struct World {
@@ -65,17 +80,18 @@ impl World {
     /// Runs something in a world of its own, with a runtime of its own: when it
     /// ends, so do all tasks.
     pub fn run<T>(play: impl AsyncFnOnce(Self) -> T) -> T {
-        Self::run_with(ONE_AT_A_TIME, NodeMachines::Simulated, Vec::new(), None, play)
+        Self::run_with(hosted(ONE_AT_A_TIME), NodeMachines::Simulated, Vec::new(), None, play)
     }
 
     /// The same, with nothing under the nodes: no pod runs by itself.
     pub fn run_without_machines<T>(play: impl AsyncFnOnce(Self) -> T) -> T {
-        Self::run_with(ONE_AT_A_TIME, NodeMachines::Nothing, Vec::new(), None, play)
+        Self::run_with(hosted(ONE_AT_A_TIME), NodeMachines::Nothing, Vec::new(), None, play)
     }
 
     /// The same, in the cluster that recordings were made on, with so many
-    /// objects at once: its driver has one name for both nodes. With `programs`
-    /// the nodes may have FlexVolume drivers too.
+    /// objects at once: its driver has one name for both nodes, and its kubelets
+    /// take their time. With `programs` the nodes may have FlexVolume drivers
+    /// too.
     pub fn run_recorded<T>(
         parallel: usize,
         programs: bool,
@@ -86,20 +102,25 @@ impl World {
             ..EmbeddedDriver::named("hostpath.csi.k8s.io")
         };
         let programs = programs.then(|| tempfile::tempdir().expect("a folder"));
-        Self::run_with(parallel, NodeMachines::Simulated, vec![driver], programs, play)
+        let controllers = host::Options {
+            pace: RECORDED_PACE,
+            volumes_settle: Duration::from_millis(1),
+            ..hosted(parallel)
+        };
+        Self::run_with(controllers, NodeMachines::Simulated, vec![driver], programs, play)
     }
 
     /// The same with drivers that are reached as those outside are.
     pub fn run_with_outside<T>(outside: OutsideDrivers, play: impl AsyncFnOnce(Self) -> T) -> T {
         let options = EmbeddedOptions { outside: Some(outside), ..EmbeddedOptions::default() };
-        Self::run_as(ONE_AT_A_TIME, options, None, play)
+        Self::run_as(hosted(ONE_AT_A_TIME), options, None, play)
     }
 
     /// The same with FlexVolume drivers, which are yet to be installed.
     pub fn run_with_programs<T>(play: impl AsyncFnOnce(Self) -> T) -> T {
         let programs = tempfile::tempdir().expect("a folder");
-        let machines = NodeMachines::Simulated;
-        Self::run_with(ONE_AT_A_TIME, machines, Vec::new(), Some(programs), play)
+        let (controllers, machines) = (hosted(ONE_AT_A_TIME), NodeMachines::Simulated);
+        Self::run_with(controllers, machines, Vec::new(), Some(programs), play)
     }
 
     /// The same with these CSI drivers.
@@ -108,22 +129,22 @@ impl World {
         drivers: Vec<EmbeddedDriver>,
         play: impl AsyncFnOnce(Self) -> T,
     ) -> T {
-        Self::run_with(parallel, NodeMachines::Simulated, drivers, None, play)
+        Self::run_with(hosted(parallel), NodeMachines::Simulated, drivers, None, play)
     }
 
     fn run_with<T>(
-        parallel: usize,
+        controllers: host::Options,
         machines: NodeMachines,
         drivers: Vec<EmbeddedDriver>,
         programs: Option<TempDir>,
         play: impl AsyncFnOnce(Self) -> T,
     ) -> T {
         let options = EmbeddedOptions { machines, drivers, ..EmbeddedOptions::default() };
-        Self::run_as(parallel, options, programs, play)
+        Self::run_as(controllers, options, programs, play)
     }
 
     fn run_as<T>(
-        parallel: usize,
+        controllers: host::Options,
         options: EmbeddedOptions,
         programs: Option<TempDir>,
         play: impl AsyncFnOnce(Self) -> T,
@@ -133,14 +154,18 @@ impl World {
             .start_paused(true)
             .build()
             .expect("a runtime");
-        runtime.block_on(async { play(Self::new(parallel, options, programs).await).await })
+        runtime.block_on(async { play(Self::new(controllers, options, programs).await).await })
     }
 
-    async fn new(parallel: usize, options: EmbeddedOptions, programs: Option<TempDir>) -> Self {
+    async fn new(
+        controllers: host::Options,
+        options: EmbeddedOptions,
+        programs: Option<TempDir>,
+    ) -> Self {
         let clock = clock();
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
         let options = EmbeddedOptions {
-            controllers: Some(host::Options { parallel, ..host::Options::default() }),
+            controllers: Some(controllers),
             flex_volume: programs.as_ref().map(|folder| Arc::new(programs_in(folder.path()))),
             ..options
         };

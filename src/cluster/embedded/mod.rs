@@ -49,7 +49,7 @@ mod watch;
 mod write;
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -68,6 +68,7 @@ use crate::cluster::embedded::store::{CommitLog, Store, Volatile};
 use crate::model::clock::Clock;
 
 pub use reply::ReplyBody;
+pub use subresource::ContainerLogs;
 
 /// How much history an embedded cluster keeps if nothing else is said.
 pub const DEFAULT_RETENTION_BYTES: usize = 256 * 1024 * 1024;
@@ -110,6 +111,8 @@ struct Inner {
     registry: Registry,
     clock: Arc<dyn Clock>,
     expiry: Expiry,
+    /// Who knows what containers have printed.
+    logs: Mutex<Option<Weak<dyn ContainerLogs>>>,
 }
 
 impl Embedded {
@@ -126,6 +129,7 @@ impl Embedded {
                 registry,
                 clock: options.clock,
                 expiry: Expiry::default(),
+                logs: Mutex::default(),
             }),
         };
         if options.bootstrap {
@@ -182,6 +186,10 @@ impl Embedded {
 
     fn registry(&self) -> &Registry {
         &self.inner.registry
+    }
+
+    fn logs_slot(&self) -> MutexGuard<'_, Option<Weak<dyn ContainerLogs>>> {
+        self.inner.logs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn clock(&self) -> &Arc<dyn Clock> {

@@ -12,6 +12,7 @@ use crate::model::object::ObjectRef;
 use crate::model::volume::VolumeMode;
 use crate::model::write::{Reason, Write};
 use crate::plugins::csi::capability;
+use crate::plugins::csi::driver::faults::CODES;
 
 /// The annotation that keeps the driver's name for the node.
 pub const NODE_ID: &str = "csi.alpha.kubernetes.io/node-id";
@@ -83,6 +84,9 @@ pub fn attached(object: &ObjectRef, now: &Value, context: &Value) -> Option<Writ
 /// Attaching or detaching failed.
 pub fn failed(object: &ObjectRef, now: &Value, field: &str, error: &str, time: &str) -> Write {
     let mut status = json!({field: {"message": error, "time": time}});
+    if let Some(code) = code_of(error).filter(|_| field == "attachError") {
+        status[field]["errorCode"] = code.into();
+    }
     // The API insists on it.
     if !now["status"]["attached"].is_boolean() {
         status["attached"] = false.into();
@@ -90,6 +94,14 @@ pub fn failed(object: &ObjectRef, now: &Value, field: &str, error: &str, time: &
     let why = format!("the driver's answer is kept for others to see: {error}");
     let change = json!({"status": status});
     patch_status(object, now, change, Reason::new("attacher-error", why))
+}
+
+/// The number of the gRPC code that an error names, if a call ended with it: by
+/// it a node knows that it has no room (feature MutableCSINodeAllocatableCount).
+fn code_of(error: &str) -> Option<i32> {
+    let (_, after) = error.split_once("rpc error: code = ")?;
+    let name = after.split(' ').next()?;
+    CODES.iter().find(|(known, _)| *known == name).map(|(_, code)| *code as i32)
 }
 
 /// The driver has detached it: the object may go.
@@ -142,6 +154,13 @@ mod tests {
 
     fn object() -> ObjectRef {
         ObjectRef::new(kind::VOLUME_ATTACHMENT, Key::cluster("csi-1"))
+    }
+
+    #[test]
+    fn an_error_of_a_call_tells_its_code() {
+        assert_eq!(code_of("rpc error: code = ResourceExhausted desc = full"), Some(8));
+        assert_eq!(code_of("rpc error: code = Canceled desc = gone"), Some(1));
+        assert_eq!(code_of("PersistentVolume \"pv-1\" is marked for deletion"), None);
     }
 
     #[test]

@@ -14,11 +14,13 @@ use futures::FutureExt;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::cluster::embedded::ContainerLogs;
 use crate::controllers::events::Recorder;
 use crate::controllers::health::Health;
 use crate::controllers::machines::Machines;
 use crate::controllers::node_agent::agent::{self, Told};
 use crate::controllers::node_agent::boards::NodeBoards;
+use crate::controllers::node_agent::pace::Pace;
 use crate::controllers::node_agent::pods::address_of_node;
 use crate::controllers::node_agent::pods::runtime::{ContainerInside, Runtime};
 use crate::controllers::node_agent::pods::worker::Shared;
@@ -39,6 +41,9 @@ use crate::plugins::host::CommandRecord;
 /// An agent that ended by itself is started again after this.
 const RESTART: Duration = Duration::from_secs(10);
 
+/// Each agent's status loop has its turns so much after that of the one before.
+const STAGGER: Duration = Duration::from_millis(700);
+
 /// What the agents work with.
 pub struct Parts {
     pub machines: Machines,
@@ -47,6 +52,7 @@ pub struct Parts {
     pub recorder: Recorder,
     pub clock: Arc<dyn Clock>,
     pub health: Health,
+    pub pace: Pace,
     /// Rises when a board may have changed.
     pub boards: watch::Sender<u64>,
 }
@@ -109,6 +115,13 @@ impl Agents {
             self.slots().remove(node);
             self.want(node.into());
         }
+    }
+
+    /// How many run.
+    fn running(&self) -> u32 {
+        let slots = self.slots();
+        let running = slots.values().filter(|slot| matches!(slot, Slot::Running { .. }));
+        running.count().try_into().unwrap_or(u32::MAX)
     }
 
     fn want(&self, node: Arc<str>) {
@@ -218,6 +231,8 @@ impl Agents {
             mirror: self.parts.mirror.clone(),
             recorder: self.parts.recorder.clone(),
             clock: self.parts.clock.clone(),
+            pace: self.parts.pace,
+            first_turn: self.parts.clock.now() + STAGGER.saturating_mul(self.running()),
             // Until it has taken over its pods.
             busy: AtomicUsize::new(1),
         };
@@ -317,6 +332,14 @@ impl Router {
             Some(node) => self.nodes.insert(pod.clone(), node),
             None => self.nodes.remove(pod),
         }
+    }
+}
+
+impl ContainerLogs for Agents {
+    fn printed(&self, pod: &Key, container: &str, previous: bool) -> Option<Vec<u8>> {
+        let containers = self.containers(pod);
+        let inside = containers.into_iter().find(|inside| &*inside.name == container)?;
+        Some(if previous { inside.log_before } else { inside.log })
     }
 }
 

@@ -18,6 +18,7 @@ pub mod agent;
 pub mod agents;
 pub mod boards;
 pub mod files;
+pub mod pace;
 pub mod pods;
 pub mod volumes;
 

@@ -23,8 +23,6 @@ use crate::model::write::{Change, Reason, Write};
 
 /// An unchanged status is written this often.
 const REPORT: Duration = Duration::from_secs(300);
-/// Changes of the volumes in use within this time are told together.
-const GATHER: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The node's object, read, or made if there is none.
@@ -88,7 +86,8 @@ pub async fn report(shared: &Shared, mut node: Value, bell: &Notify) {
             () = shared.clock.sleep(left, TimerUse::Housekeeping) => false,
         };
         if gather {
-            shared.clock.sleep(GATHER, TimerUse::Work).await;
+            let pause = shared.pace.until_told(shared.first_turn, shared.clock.now());
+            shared.clock.sleep(pause, TimerUse::Work).await;
             in_use_changes.mark_unchanged();
         }
         refresh(shared, &mut node).await;

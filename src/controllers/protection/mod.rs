@@ -10,6 +10,7 @@
 
 pub mod attributes_class;
 pub mod claim;
+pub mod settling;
 pub mod volume;
 
 use std::sync::Arc;

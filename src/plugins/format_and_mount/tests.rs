@@ -139,3 +139,16 @@ fn mkfs_gets_the_defaults_of_its_filesystem() {
     assert_eq!(words("xfs"), "mkfs.xfs -K -f /dev/sdb");
     assert_eq!(words("btrfs"), "mkfs.btrfs -K /dev/sdb");
 }
+
+#[test]
+fn what_is_foreseen_is_what_is_done_when_all_succeeds() {
+    let words = |content: Option<Content>, options: &[&str]| -> Vec<String> {
+        let commands = foreseen(&request(options), content.as_ref());
+        commands.iter().map(|command| command.argv()[0].clone()).collect()
+    };
+    assert_eq!(words(Some(Content::Blank), &[]), ["blkid", "mkfs.ext4", "mount"]);
+    assert_eq!(words(Some(Content::Filesystem("xfs".into())), &[]), ["blkid", "fsck", "mount"]);
+    assert_eq!(words(Some(Content::Partitions), &["ro"]), ["blkid", "mount"]);
+    assert_eq!(words(None, &[]), ["blkid", "mount"], "which of the two is not known");
+    assert_eq!(words(Some(Content::Blank), &["ro"]), ["blkid"], "it is refused then");
+}

@@ -1,5 +1,8 @@
 //! Files of a node: what may be asked, and a method for each.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crate::plugins::host::error::HostError;
 use crate::plugins::host::{FileFault, Host};
 
@@ -27,7 +30,7 @@ pub enum FileRequest {
     /// one inside makes it fail before anything is removed.
     RemoveTree { path: String },
     /// Gives a tree to a group. See [`Ownership`].
-    SetOwnership { path: String, ownership: Ownership },
+    SetOwnership { path: String, ownership: Ownership, progress: Progress },
     /// How many bytes the filesystem that a directory is on, or a block device,
     /// holds in all.
     Capacity { path: String },
@@ -104,6 +107,31 @@ pub struct Ownership {
     /// already has group, bits and setgid.
     pub only_on_root_mismatch: bool,
 }
+
+/// How far a request is that takes long; its copies count together.
+#[derive(Debug, Clone, Default)]
+pub struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    /// One more file is done.
+    pub fn one_more(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The files done.
+    pub fn files(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How far it is is no part of what was asked.
+impl PartialEq for Progress {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Progress {}
 
 /// The answer to a [`FileRequest`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -233,7 +261,8 @@ impl Files<'_> {
     }
 
     pub async fn set_ownership(self, path: &str, ownership: Ownership) -> Result<(), HostError> {
-        self.change(FileRequest::SetOwnership { path: path.to_owned(), ownership }).await
+        let (path, progress) = (path.to_owned(), Progress::default());
+        self.change(FileRequest::SetOwnership { path, ownership, progress }).await
     }
 
     /// Whether someone else has the device open for himself or mounted.

@@ -167,6 +167,7 @@ impl Shell {
         let session = SessionFacts { themes, ..facts::session(&opened.session, contexts, None) };
         let mut data = Data::new(opened.session.mirror.clone(), session, self.data.look.clone());
         data.keymap = self.data.keymap.clone();
+        facts::explain(&mut data, &opened.session);
         self.subscription = opened.session.mirror.subscribe();
         self.links = Links::new(&opened);
         self.data = data;

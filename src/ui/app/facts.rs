@@ -14,7 +14,7 @@ use crate::scenario::Progress;
 use crate::session::Session;
 use crate::ui::app::Opened;
 use crate::ui::app::shell::{Answered, Outcome, Shell};
-use crate::ui::data::{Access, ControllerFacts, SessionFacts, Stepping};
+use crate::ui::data::{Access, ControllerFacts, Data, SessionFacts, Stepping};
 use crate::ui::terminal::wire::ColorDepth;
 use crate::ui::theme::BUILT_IN;
 
@@ -55,6 +55,14 @@ pub fn session(session: &Session, contexts: Vec<String>, themes: Option<&Path>) 
         contexts,
         themes: theme_names(themes),
         refused: Vec::new(),
+    }
+}
+
+/// Has claims explained by what their controller can do: ours may have plugins
+/// that no other has.
+pub fn explain(data: &mut Data, session: &Session) {
+    if let Some(host) = &session.host {
+        data.reasons.explain_with(host.plugin_facts().to_vec());
     }
 }
 

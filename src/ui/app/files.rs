@@ -11,13 +11,15 @@ use crate::ui::lists::files::{FileRow, FileRowKind};
 use crate::ui::message::{Answer, FilesOrder};
 
 impl Shell {
-    /// Has the agent look at, or make, a file.
+    /// Has the agent look at, make or delete a file.
     pub(super) fn files(&mut self, ask: u64, order: FilesOrder) {
         let answer = self.answer();
         let session = &self.opened.session;
         let refusal = match (session.host.as_ref().and_then(|host| host.agents()), &order) {
             (None, _) => "no agent of a node runs here, and only agents see files",
-            (Some(_), FilesOrder::Create { .. }) if session.path.access().is_read_only() => {
+            (Some(_), FilesOrder::Create { .. } | FilesOrder::Delete { .. })
+                if session.path.access().is_read_only() =>
+            {
                 "this context is read-only"
             }
             (Some(agents), _) => {
@@ -48,6 +50,9 @@ async fn carry_out(agents: &Arc<Agents>, order: FilesOrder) -> Answer {
         FilesOrder::Create { pod, volume, path, content } => {
             let written = agents.write_file(&pod, &volume, &path, content.as_bytes()).await;
             written.map(|()| Answer::Written)
+        }
+        FilesOrder::Delete { pod, volume, path } => {
+            agents.delete_file(&pod, &volume, &path).await.map(|()| Answer::Written)
         }
     };
     done.unwrap_or_else(|error| Answer::Failed(error.to_string()))

@@ -130,6 +130,7 @@ impl Shell {
         let session = facts::session(&opened.session, contexts, folder.as_deref());
         let mut data = Data::new(opened.session.mirror.clone(), session, look);
         data.keymap = keymap;
+        facts::explain(&mut data, &opened.session);
         let mut state = State::new(size.width, size.height, TableId::Overview);
         state.namespace = namespace;
         if opened.progress.is_some() {

@@ -337,7 +337,7 @@ impl Data {
             if let View::Why(target) = &state.top().view {
                 let (epoch, now_ms) = (self.reasons.epoch(), state.now_ms);
                 match tables.claims.by_uid(&target.uid) {
-                    Some(claim) => self.whys.bring_up_to_date(claim, tables, epoch, now_ms),
+                    Some(claim) => self.whys.bring_up_to_date(claim, tables, &self.reasons, now_ms),
                     None => {
                         let object = ObjectRef::new(target.kind, target.key());
                         self.whys.find_other((&object, &target.uid), tables, epoch, now_ms);

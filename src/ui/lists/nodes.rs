@@ -79,7 +79,7 @@ pub fn local_text(volume: &Volume) -> String {
 }
 
 /// The local volumes on a node that are free, against all: `1 of 2`.
-fn free_local_text(node: &Node, context: Context<'_>) -> String {
+pub fn free_local_text(node: &Node, context: Context<'_>) -> String {
     let (mut free, mut all) = (0, 0);
     for volume in local_volumes(node, context.tables) {
         all += 1;

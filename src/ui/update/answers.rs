@@ -12,6 +12,7 @@ pub fn take(state: &mut State, data: &Data, ask: u64, answer: Answer) -> Vec<Eff
     if state.dialog.as_ref().is_some_and(|dialog| dialog.waits_for(ask)) {
         return match &state.dialog {
             Some(Dialog::Rebind(_)) => dialogs::rebound(state, data, answer),
+            Some(Dialog::DeleteFile(_)) => files::deleted(state, answer),
             _ => dialogs::deleted(state, ask, answer),
         };
     }
@@ -20,6 +21,10 @@ pub fn take(state: &mut State, data: &Data, ask: u64, answer: Answer) -> Vec<Eff
             return Vec::new();
         }
         let layer = &mut state.layers[at];
+        if layer.refreshing.take_if(|asked| *asked == ask).is_some() {
+            let changed = files::refreshed(layer, answer);
+            return state.table().filter(|_| changed).map(Effect::Relens).into_iter().collect();
+        }
         if layer.fetched == Fetched::Asked(ask) && !matches!(layer.view, View::Yaml(_)) {
             layer.fetched = files::fetched(layer, answer);
             return state.table().map(Effect::Relens).into_iter().collect();

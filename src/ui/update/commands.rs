@@ -100,6 +100,7 @@ fn act(state: &mut State, data: &Data, act: Act, argument: &str) -> Vec<Effect> 
         Act::UsedBy | Act::Relations => open_about(state, data, View::Relations),
         Act::TimelineOf => return open_timeline(state, data),
         Act::Edit => return editing::open(state, data),
+        Act::Delete if state.table() == Some(TableId::Files) => files::open_delete(state),
         Act::Delete => dialogs::open_delete(state, data),
         Act::Rebind => dialogs::open_rebind(state, data),
         Act::Mark => mark(state, data),

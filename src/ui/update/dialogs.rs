@@ -12,7 +12,7 @@ use crate::ui::message::{Answer, Effect};
 use crate::ui::rebind;
 use crate::ui::state::State;
 use crate::ui::target::Target;
-use crate::ui::update::commands;
+use crate::ui::update::{commands, files};
 
 /// Asks before deleting the marked objects, or the one under the cursor.
 pub fn open_delete(state: &mut State, data: &Data) {
@@ -75,6 +75,7 @@ pub fn take_key(state: &mut State, data: &Data, key: KeyEvent) -> Vec<Effect> {
             None => {}
         },
         Some(Dialog::Delete(_)) => return delete_key(state, key),
+        Some(Dialog::DeleteFile(_)) => return files::delete_key(state, key),
         Some(Dialog::Rebind(_)) => return rebind_key(state, data, key),
         None => {}
     }

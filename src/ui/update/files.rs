@@ -1,8 +1,12 @@
 //! The files in a mounted volume: opening, going down and up, reading one,
-//! creating one. Deletes and replaces nothing.
+//! creating one, deleting one after asking. Replaces nothing. What is seen is
+//! asked for again every second: no machine tells when files change.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::model::object::Key;
 use crate::ui::data::Data;
+use crate::ui::dialog::{Asked, Button, DeleteFile, Dialog, Progress};
 use crate::ui::lists::files::{FileRowKind, FilesAt, UP};
 use crate::ui::message::{Answer, Effect, FilesOrder};
 use crate::ui::state::{Fetched, Layer, State, TableId, View};
@@ -88,11 +92,110 @@ pub fn create(state: &mut State, argument: &str) -> Vec<Effect> {
     vec![Effect::Files { ask, order }]
 }
 
+/// Asks before deleting the file or directory under the cursor.
+pub fn open_delete(state: &mut State) {
+    let layer = state.top();
+    let (Some(at), Some(pod)) = (&layer.files, &layer.about) else { return };
+    let chosen = layer.list.cursor.as_deref().filter(|name| *name != UP);
+    let row = chosen.and_then(|name| at.rows.iter().find(|row| row.name == name));
+    let Some(row) = row.filter(|row| row.kind != FileRowKind::Volume) else {
+        state.complain("no file is chosen to delete");
+        return;
+    };
+    let what = match row.kind {
+        FileRowKind::File => format!("file of {} bytes", row.size),
+        FileRowKind::Directory => "directory, which must be empty".to_owned(),
+        FileRowKind::Link => format!("link to {}", row.note),
+        FileRowKind::Volume | FileRowKind::Other => "special file".to_owned(),
+    };
+    let dialog = DeleteFile {
+        asked: Asked::new(state.now_ms),
+        pod: pod.clone(),
+        volume: at.volume.clone(),
+        path: at.path_of(&row.name),
+        what,
+        must_type: row.name.clone(),
+        typed: String::new(),
+        progress: Progress::Asking,
+    };
+    state.dialog = Some(Dialog::DeleteFile(dialog));
+}
+
+/// A key while it is asked.
+pub fn delete_key(state: &mut State, key: KeyEvent) -> Vec<Effect> {
+    let now_ms = state.now_ms;
+    let Some(Dialog::DeleteFile(delete)) = &mut state.dialog else { return Vec::new() };
+    if delete.asked.is_deaf(now_ms) {
+        return Vec::new();
+    }
+    match (&delete.progress, key.code) {
+        (Progress::Asking, KeyCode::Char(char))
+            if !key.modifiers.contains(KeyModifiers::CONTROL) =>
+        {
+            delete.typed.push(char);
+        }
+        (Progress::Asking, KeyCode::Backspace) => drop(delete.typed.pop()),
+        (Progress::Asking, _) => match delete.asked.press(key, now_ms) {
+            Some(Button::Cancel) => state.dialog = None,
+            Some(Button::Confirm) if delete.typed == delete.must_type => {
+                state.next_ask += 1;
+                let ask = state.next_ask;
+                delete.progress = Progress::Writing(vec![ask]);
+                let order = FilesOrder::Delete {
+                    pod: delete.pod.key(),
+                    volume: delete.volume.clone(),
+                    path: delete.path.clone(),
+                };
+                return vec![Effect::Files { ask, order }];
+            }
+            Some(Button::Confirm) | None => {}
+        },
+        (Progress::Writing(_), KeyCode::Esc)
+        | (Progress::Failed(_), KeyCode::Esc | KeyCode::Enter) => state.dialog = None,
+        (Progress::Writing(_) | Progress::Failed(_), _) => {}
+    }
+    Vec::new()
+}
+
+/// Takes the answer to a deletion.
+pub fn deleted(state: &mut State, answer: Answer) -> Vec<Effect> {
+    let Some(Dialog::DeleteFile(delete)) = &mut state.dialog else { return Vec::new() };
+    if let Answer::Failed(what) = answer {
+        delete.progress = Progress::Failed(what);
+        return Vec::new();
+    }
+    let text = format!("deleted {}", delete.path);
+    state.dialog = None;
+    state.say(text);
+    refresh(state).into_iter().collect()
+}
+
+/// Asks once more for what is seen of files, if nothing is asked already.
+pub fn refresh(state: &mut State) -> Option<Effect> {
+    let layer = state.top();
+    let is_idle = matches!(layer.fetched, Fetched::Lines(_) | Fetched::Failed(_));
+    let order = files_order(layer).filter(|_| is_idle && layer.refreshing.is_none())?;
+    let ask = state.ask();
+    state.top_mut().refreshing = Some(ask);
+    Some(Effect::Files { ask, order })
+}
+
+/// Takes the answer to [`refresh`]; whether it says anything new.
+pub fn refreshed(layer: &mut Layer, answer: Answer) -> bool {
+    let before = (layer.fetched.clone(), layer.files.clone());
+    layer.fetched = fetched(layer, answer);
+    before != (layer.fetched.clone(), layer.files.clone())
+}
+
 /// What the seen layer has to ask for, if it shows files and has not asked.
 pub fn order(layer: &Layer) -> Option<FilesOrder> {
     if layer.fetched != Fetched::Nothing {
         return None;
     }
+    files_order(layer)
+}
+
+fn files_order(layer: &Layer) -> Option<FilesOrder> {
     match (&layer.view, &layer.files, &layer.about) {
         (View::Table(TableId::Files), Some(at), Some(pod)) => Some(list_order(at, pod)),
         (View::File { pod, volume, path }, ..) => {

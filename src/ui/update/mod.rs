@@ -33,7 +33,7 @@ pub fn update(state: &mut State, data: &Data, message: Message, now_ms: u64) -> 
             (state.width, state.height) = (width, height);
             vec![Effect::Redraw]
         }
-        Message::Tick => Vec::new(),
+        Message::Tick => files::refresh(state).into_iter().collect(),
         Message::Changed => {
             dialogs::notice_changes(state, data);
             Vec::new()

@@ -5,13 +5,14 @@
 use jiff::Timestamp;
 
 use crate::model::node::Node;
-use crate::model::node_board::{BoardPod, BoardRow, Stage};
+use crate::model::node_board::{BoardPod, BoardRow};
 use crate::model::object::Key;
 use crate::plugins::host::{CommandRecord, Exit};
 use crate::ui::age::{between, duration};
 use crate::ui::boards::NodeFacts;
 use crate::ui::data::Data;
 use crate::ui::lists::{Context, board, nodes};
+use crate::ui::remedy;
 use crate::ui::sign::Sign;
 use crate::ui::target::Target;
 use crate::ui::text::{self, Glyphs};
@@ -23,6 +24,9 @@ const ENDING: usize = 18;
 
 /// Lines of an error in the pane; all of it is on the volume's page.
 const ERROR_LINES: usize = 2;
+
+/// Commands still to run that the pane tells; all are on the volume's page.
+const UPCOMING: usize = 2;
 
 /// The node in one line: ready, attached against its limit, drivers, in use.
 pub fn head(page: &mut Page<'_>, node: &Target, data: &Data) {
@@ -66,14 +70,20 @@ pub fn pane(page: &mut Page<'_>, facts: &NodeFacts, row: &BoardRow, now: Timesta
             page.pieces(&[(board::sign(row).role(), &format!(" {line}{end}"))]);
         }
     }
+    if let Some(remedy) = remedy::of(row) {
+        page.pieces(&[(Role::Dim, " do  "), (Role::Text, remedy)]);
+    }
     let gets = gets(row);
     let used = page.lines_so_far() + gets.len().min(2);
     let room = lines.saturating_sub(used);
     let commands: Vec<_> = facts.commands_of(&row.unique_name).collect();
-    for record in commands.iter().skip(commands.len().saturating_sub(room)) {
+    let upcoming = row.upcoming.len().min(UPCOMING).min(room);
+    let ran = room - upcoming;
+    for record in commands.iter().skip(commands.len().saturating_sub(ran)) {
         command(page, record, now);
     }
-    if commands.is_empty() && room > 0 {
+    self::upcoming(page, row, upcoming);
+    if commands.is_empty() && row.upcoming.is_empty() && room > 0 {
         let why = match facts.board.is_inferred {
             true => "what the kubelet ran cannot be seen from here; its log on the node tells",
             false => "no command was needed for it yet",
@@ -86,6 +96,17 @@ pub fn pane(page: &mut Page<'_>, facts: &NodeFacts, row: &BoardRow, now: Timesta
             (Role::Dim, &format!(" {who} gets  ")),
             (Role::Text, &format!("docker run -v {}", text::short_path(what, room))),
         ]);
+    }
+}
+
+/// The first commands that are to run: one next, the others then.
+fn upcoming(page: &mut Page<'_>, row: &BoardRow, lines: usize) {
+    let room = page.width().saturating_sub(ENDING + 4);
+    for (at, argv) in row.upcoming.iter().take(lines).enumerate() {
+        let line = cut_to(argv.join(" "), argv, room, page.glyphs());
+        let pad = room.saturating_sub(text::width(&line));
+        let when = if at == 0 { "next" } else { "then" };
+        page.pieces(&[(Role::Dim, &format!("   {line}{:pad$} {when}", ""))]);
     }
 }
 
@@ -108,7 +129,7 @@ fn bind(pod: &BoardPod, path: &str) -> String {
 fn command(page: &mut Page<'_>, record: &CommandRecord, now: Timestamp) {
     let room = page.width().saturating_sub(ENDING + 4);
     let (role, ending) = ending(record, now);
-    let line = short_line(record, room, page.glyphs());
+    let line = cut_to(record.line(), &record.argv, room, page.glyphs());
     let pad = room.saturating_sub(text::width(&line));
     page.pieces(&[
         (Role::Dim, " $ "),
@@ -117,22 +138,18 @@ fn command(page: &mut Page<'_>, record: &CommandRecord, now: Timestamp) {
     ]);
 }
 
-/// The command with its paths cut until it fits, if that helps.
-fn short_line(record: &CommandRecord, cells: usize, glyphs: Glyphs) -> String {
-    let full = record.line();
+/// A command with its paths cut until it fits, if that helps.
+fn cut_to(full: String, argv: &[String], cells: usize, glyphs: Glyphs) -> String {
     if text::width(&full) <= cells {
         return full;
     }
-    let paths = record.argv.iter().filter(|word| word.contains('/')).count().max(1);
-    let others: usize = record
-        .argv
-        .iter()
-        .filter(|word| !word.contains('/'))
-        .map(|word| text::width(word) + 1)
-        .sum();
+    let paths = argv.iter().filter(|word| word.contains('/')).count().max(1);
+    let others: usize =
+        argv.iter().filter(|word| !word.contains('/')).map(|word| text::width(word) + 1).sum();
     let each = cells.saturating_sub(others + paths) / paths;
-    let words = record.argv.iter().map(|word| match word.contains('/') {
-        true => text::short_path(word, each),
+    let words = argv.iter().map(|word| match word.contains('/') {
+        // Of each path something is seen, however long its last name is.
+        true => text::fit(&text::short_path(word, each), each, glyphs).into_owned(),
         false => word.clone(),
     });
     let line = words.collect::<Vec<_>>().join(" ");
@@ -215,32 +232,12 @@ fn about(page: &mut Page<'_>, row: &BoardRow, now: Timestamp) {
     }
     if let Some(error) = &row.last_error {
         match board::sign(row) {
-            Sign::Fault => {
-                page.signed(Sign::Fault, "failed", 12, error);
-                page.signed(Sign::NotYet, "do", 12, what_to_do(row.stage));
-            }
+            Sign::Fault => page.signed(Sign::Fault, "failed", 12, error),
             sign => page.signed(sign, "waits", 12, error),
         }
     }
-}
-
-/// Where to look when a stage fails, whatever the kind.
-fn what_to_do(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Attach => {
-            "see whether another node still has it (:va), and whether its driver runs (:csidriver)"
-        }
-        Stage::Wait => "see whether the device is on the node; the attach may have gone elsewhere",
-        Stage::Check | Stage::Format | Stage::Stage => {
-            "see the command above and its output (o): the filesystem or its options are refused"
-        }
-        Stage::Publish | Stage::Running => {
-            "see the message: what is mounted, its server or path, or an object it needs is missing"
-        }
-        Stage::Unpublish | Stage::Unstage => {
-            "see who still uses the mount on the node; it is tried again until it is free"
-        }
-        Stage::Detach => "it is tried again; a node that is gone is let go of after six minutes",
+    if let Some(remedy) = remedy::of(row) {
+        page.signed(Sign::NotYet, "do", 12, remedy);
     }
 }
 
@@ -278,7 +275,11 @@ fn commands(page: &mut Page<'_>, facts: &NodeFacts, row: &BoardRow, now: Timesta
         let (role, ending) = ending(record, now);
         page.columns(&[(role, ending, ENDING)], Role::Text, &record.line());
     }
-    if !any {
+    for (at, argv) in row.upcoming.iter().enumerate() {
+        let when = if at == 0 { "next" } else { "then" };
+        page.columns(&[(Role::Dim, when.to_owned(), ENDING)], Role::Dim, &argv.join(" "));
+    }
+    if !any && row.upcoming.is_empty() {
         page.say(Role::Dim, "none seen");
     }
 }

@@ -7,8 +7,9 @@ use ratatui::widgets::{Clear, Widget};
 
 use crate::ui::consequence;
 use crate::ui::data::Data;
-use crate::ui::dialog::{Asked, Button, Delete, Dialog, Progress, Rebind};
+use crate::ui::dialog::{Asked, Button, Delete, DeleteFile, Dialog, Progress, Rebind};
 use crate::ui::rebind;
+use crate::ui::sign::Sign;
 use crate::ui::state::State;
 use crate::ui::text;
 use crate::ui::theme::Role;
@@ -32,6 +33,10 @@ pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, data: &Data) {
         Dialog::Delete(delete) => {
             of_delete(&mut page, delete, data);
             "DELETE"
+        }
+        Dialog::DeleteFile(delete) => {
+            of_file(&mut page, delete);
+            "DELETE FILE"
         }
         Dialog::Rebind(rebind) => {
             of_rebind(&mut page, rebind, data, room);
@@ -126,15 +131,33 @@ fn of_delete(page: &mut Page<'_>, delete: &Delete, data: &Data) {
     }
     let ready = delete.must_type.as_ref().is_none_or(|name| *name == delete.typed);
     if let Some(name) = &delete.must_type {
-        page.blank();
-        page.pieces(&[
-            (Role::Text, " Type "),
-            (Role::Key, name),
-            (Role::Text, " to confirm: "),
-            (Role::Input, &delete.typed),
-            (Role::Focused, " "),
-        ]);
+        type_to_confirm(page, name, &delete.typed);
     }
+    buttons(page, &delete.asked, "Cancel", "Delete", ready);
+}
+
+fn type_to_confirm(page: &mut Page<'_>, name: &str, typed: &str) {
+    page.blank();
+    page.pieces(&[
+        (Role::Text, " Type "),
+        (Role::Key, name),
+        (Role::Text, " to confirm: "),
+        (Role::Input, typed),
+        (Role::Focused, " "),
+    ]);
+}
+
+fn of_file(page: &mut Page<'_>, delete: &DeleteFile) {
+    page.say(Role::Title, &format!("Delete {} in volume {}", delete.path, delete.volume));
+    page.signed(Sign::Busy, "", 0, &format!("a {}", delete.what));
+    let used = format!("pod {} has the volume mounted and may be using it", delete.pod.key());
+    page.signed(Sign::Busy, "", 0, &used);
+    page.signed(Sign::Fault, "", 0, "what it holds is lost: a volume keeps no copy");
+    if outcome(page, &delete.progress, "deleting ...") {
+        return;
+    }
+    type_to_confirm(page, &delete.must_type, &delete.typed);
+    let ready = delete.typed == delete.must_type;
     buttons(page, &delete.asked, "Cancel", "Delete", ready);
 }
 

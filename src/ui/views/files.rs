@@ -17,7 +17,8 @@ pub fn head(page: &mut Page<'_>, pod: &Target, layer: &Layer, data: &Data) {
     page.pieces(&[(Role::Title, &format!(" pod {}{node}", pod.key())), (Role::Text, &place)]);
     let hint = match at.volume.as_str() {
         "" => " Enter opens one".to_owned(),
-        _ => " Enter opens; :file NAME TEXT creates a small one; what is there is kept".to_owned(),
+        _ => " Enter opens; :file NAME TEXT creates a small one; ctrl-d deletes, after asking"
+            .to_owned(),
     };
     page.pieces(&[(Role::Dim, &hint)]);
 }

@@ -1,7 +1,8 @@
 //! What is said of the row under the cursor, below its table.
 
+use crate::model::node::Node;
 use crate::ui::calls::CallFacts;
-use crate::ui::lists::{Cell, Context, Listed, classes, drivers, plugins, volumes};
+use crate::ui::lists::{Cell, Context, Listed, classes, drivers, nodes, plugins, volumes};
 use crate::ui::state::TableId;
 use crate::ui::target::Target;
 
@@ -40,6 +41,9 @@ pub fn of_row(
             };
             return format!("{}: {}{said}{hint}", target.name, volumes::source_text(volume));
         }
+        if let Some(node) = tables.nodes.by_uid(&target.uid).filter(|_| table == TableId::Nodes) {
+            return of_node(node, context);
+        }
     }
     if let Some(target) = target {
         if let Some(class) = tables.classes.by_uid(&target.uid) {
@@ -70,6 +74,21 @@ pub fn of_row(
         TableId::Namespaces => "Enter narrows all lists to this namespace; 0 shows all".into(),
         _ => listed.id_at(at).and_then(|id| listed.told(&id)).unwrap_or_else(|| joined(&cells)),
     }
+}
+
+/// What a node has attached, uses and could give, in words.
+fn of_node(node: &Node, context: Context<'_>) -> String {
+    let free = nodes::free_local_text(node, context);
+    let free = if free.is_empty() { "none".to_owned() } else { format!("{free} free") };
+    let drivers = nodes::drivers_text(node, context);
+    let drivers = if drivers.is_empty() { "none".to_owned() } else { drivers };
+    format!(
+        "{}: {}; {} attached, {} in use; local volumes: {free}; drivers: {drivers}",
+        node.meta.key.name,
+        nodes::state_text(node),
+        nodes::attached_text(node, context, " of "),
+        node.volumes_in_use.len()
+    )
 }
 
 fn joined(cells: &[Cell]) -> String {

@@ -44,6 +44,7 @@ fn row(name: &str, kind: &str, on_node: OnNode, stage: Stage, millis: i64) -> Bo
         device_path: String::new(),
         stage_path: String::new(),
         spans: vec![StageSpan { stage, began: ago(millis), ended: None }],
+        upcoming: Vec::new(),
     }
 }
 
@@ -87,6 +88,19 @@ fn facts() -> NodeFacts {
     db.device_path = "/dev/loop3".into();
     db.stage_path =
         "/var/lib/kubelet/plugins/kubernetes.io/flexvolume/mounts/block-disk/db-0".into();
+    let staged = db.stage_path.clone();
+    let bound = db.pods[0].host_path.clone();
+    db.upcoming =
+        ["mount -t ext4 -o rw,defaults /dev/loop3", "mount -o bind", "mount -o bind,remount"]
+            .iter()
+            .enumerate()
+            .map(|(at, line)| {
+                let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+                words.push(staged.clone());
+                words.extend((at > 0).then(|| bound.clone()));
+                words
+            })
+            .collect();
     let span = |stage, from, to| StageSpan { stage, began: ago(from), ended: Some(ago(to)) };
     db.spans.splice(
         0..0,

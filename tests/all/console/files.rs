@@ -138,3 +138,60 @@ fn failed_list_says_why_in_place_of_files() {
     assert!(text(&picture(&console)).contains("is not on a node of ours"));
     assert!(matches!(console.state.top().view, View::Table(TableId::Files)));
 }
+
+#[test]
+fn file_is_deleted_after_its_name_is_typed() {
+    check("delete-file", |console| {
+        console.data.session.access = Access::Writable;
+        opened(console);
+        console.press("G\x04");
+    });
+    let mut console = Console::sample(80, 24, "dark").writable();
+    opened(&mut console);
+    console.press("G\x04");
+    console.wait(500);
+    answer(&mut console, Answer::Files(entries()));
+    let before = asked(&console).len();
+    console.press("\t\r");
+    assert_eq!(asked(&console).len(), before, "nothing goes before its name is typed");
+    console.press("index.html\r");
+    let delete = FilesOrder::Delete {
+        pod: pvdeck::model::object::Key::new("shop", "mysql-1"),
+        volume: "data".into(),
+        path: "/index.html".into(),
+    };
+    assert_eq!(asked(&console).last(), Some(&delete));
+    answer(&mut console, Answer::Written);
+    assert!(text(&picture(&console)).contains("deleted /index.html"));
+    let Some(FilesOrder::List { path, .. }) = asked(&console).pop() else { panic!("lists again") };
+    assert_eq!(path, "/");
+}
+
+#[test]
+fn what_leads_up_and_what_is_read_only_is_not_deleted() {
+    let mut console = Console::sample(80, 24, "dark").writable();
+    opened(&mut console);
+    console.press("g\x04");
+    assert!(text(&picture(&console)).contains("no file is chosen to delete"));
+    console.data.session.access = Access::ReadOnly;
+    console.press("j\x04");
+    assert!(console.state.dialog.is_none());
+    assert!(text(&picture(&console)).contains("read-only"));
+}
+
+#[test]
+fn files_that_change_are_seen_without_asking() {
+    let mut console = Console::sample(80, 24, "dark").writable();
+    opened(&mut console);
+    console.tell(Message::Tick);
+    assert_eq!(asked(&console).len(), 2);
+    console.tell(Message::Tick);
+    assert_eq!(asked(&console).len(), 2, "one question at a time");
+    let mut more = entries();
+    more.push(file("new.txt", FileRowKind::File, 3));
+    answer(&mut console, Answer::Files(more));
+    assert!(text(&picture(&console)).contains("new.txt"));
+    console.press("\x1b");
+    console.tell(Message::Tick);
+    assert_eq!(asked(&console).len(), 2, "what is not seen is not asked for");
+}

@@ -25,19 +25,16 @@ const BUILT: &[&str] = &[
 
 /// Recordings that play and do not hold yet, by number, with what is left.
 const NOT_YET: &[(&str, &str)] = &[
-    ("33", "the event of the second pod of one name, put on another node, is missing"),
     ("35", "an agent that makes its node anew tells of its drivers only after its first report"),
     ("36", "the time a kubelet takes to tell which volumes it uses"),
     ("37", "three writers take their finalizers off a volume in another order"),
     ("38", "containers that take their time to start"),
     ("40", "three writers take their finalizers off a volume in another order"),
     ("41", "containers that take their time to end"),
-    ("42", "a block volume of a driver"),
-    ("49", "a detach ends after the next pod's volume is in use"),
     ("50", "the pods of two nodes become ready at the same instant"),
     ("54", "a failed attachment is told later than here, when the node is silent already"),
     ("57", "a pod is bound between two writes of the volume controller"),
-    ("65", "a claim goes before its node stops using the volume"),
+    ("59", "a kubelet whose turn comes before the scenario ends"),
 ];
 
 /// What can be done to the machine that the nodes share.

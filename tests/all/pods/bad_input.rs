@@ -199,3 +199,37 @@ fn a_sub_path_that_leaves_its_volume_is_told() {
         assert_eq!(waiting["reason"], "CreateContainerConfigError");
     });
 }
+
+/// A driver that no companion runs of attaches nothing; what it would say is
+/// said by hand.
+#[test]
+fn a_pod_whose_volume_has_no_room_on_the_node_is_rejected() {
+    Cluster::run(async |cluster| {
+        let driver = json!({"metadata": {"name": "disk.example"}, "spec": {
+            "attachRequired": true, "nodeAllocatableUpdatePeriodSeconds": 60,
+        }});
+        cluster.create(kind::CSI_DRIVER, driver).await;
+        cluster.claim(json!({"csi": {"driver": "disk.example", "volumeHandle": "h"}})).await;
+        placed(&cluster, claimed()).await;
+        let attachment = async || {
+            let name = pvdeck::model::attachment::attachment_name("h", "disk.example", "node-1");
+            cluster.get(kind::VOLUME_ATTACHMENT, &name).await.map(|_| name)
+        };
+        cluster.until("an attachment", async || attachment().await.is_some()).await;
+        let name = attachment().await.expect("a name");
+        let status = json!({"status": {"attached": false, "attachError": {
+            "message": "rpc error: code = ResourceExhausted desc = full", "errorCode": 8,
+        }}});
+        let path = format!("/apis/storage.k8s.io/v1/volumeattachments/{name}/status");
+        let (code, answer) = cluster.send(http::Method::PATCH, &path, status).await;
+        assert_eq!(code, 200, "{answer}");
+        cluster.until_phase("pod-1", "Failed").await;
+        let pod = cluster.get(kind::POD, "pod-1").await.expect("a pod");
+        assert_eq!(pod["status"]["reason"], "VolumeAttachmentLimitExceeded");
+        let why = "Node has reached its volume attachment limit, rejecting pod. unmounted \
+                   volumes=[data], unattached volumes=[data], failed to process volumes=[]: ";
+        let message = pod["status"]["message"].as_str().expect("a message");
+        assert!(message.starts_with(&format!("Pod was rejected: {why}")), "{message}");
+        cluster.until_told("pod-1", &format!("VolumeAttachmentLimitExceeded: {why}")).await;
+    });
+}

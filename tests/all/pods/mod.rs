@@ -3,6 +3,7 @@
 mod agents;
 mod bad_input;
 mod files;
+mod logs;
 mod node_death;
 
 use std::sync::Arc;

@@ -2,17 +2,18 @@
 
 mod binding;
 mod eviction;
+mod log;
 mod scale;
+
+pub use log::ContainerLogs;
 
 use crate::cluster::embedded::Embedded;
 use crate::cluster::embedded::negotiate::{Offer, negotiate};
 use crate::cluster::embedded::path::ResourcePath;
 use crate::cluster::embedded::query::Query;
 use crate::cluster::embedded::refusal::{method_not_allowed, unknown_resource};
-use crate::cluster::embedded::reply::Reply;
 use crate::cluster::embedded::router::{Routed, call};
 use crate::cluster::embedded::status::ApiError;
-use crate::cluster::embedded::write::Call;
 use crate::model::kind;
 use bytes::Bytes;
 use http::Method;
@@ -63,13 +64,6 @@ impl Embedded {
             _ => return Err(method_not_allowed()),
         };
         Ok((reply, media.encoding))
-    }
-
-    /// The output of simulated containers is not kept by the API: the console
-    /// shows it.
-    fn log(&self, call: &Call) -> Result<Reply, ApiError> {
-        self.read(call)?;
-        Ok(Reply::text(200, ""))
     }
 }
 

@@ -55,6 +55,10 @@ impl ContainerFiles {
             }));
         }
         let place = self.resolve(path, follow).await?;
+        if self.devices.iter().any(|device| device.container_path == place.path) {
+            // On the node it is a link; the container has the device itself.
+            return Files(&*self.host).look(&place.on_host).await;
+        }
         let found = Files(&*self.host).look_at_link(&place.on_host).await?;
         let is_bare = found.is_none() && place.is_own_root;
         let is_known = is_bare && IMAGE_DIRECTORIES.contains(&place.path.trim_end_matches('/'));

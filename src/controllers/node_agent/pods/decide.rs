@@ -9,6 +9,7 @@
 //! Upstream: `pkg/kubelet/pod_workers.go` (sync, terminating, terminated) and
 //! `syncPod`, `syncTerminatingPod`, `syncTerminatedPod` in `kubelet.go`.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -28,7 +29,7 @@ const GONE_GRACE: u64 = MINIMUM_GRACE;
 /// Why a pod is failed that ran too long.
 pub const DEADLINE_EXCEEDED: Failure = Failure {
     reason: "DeadlineExceeded",
-    message: "Pod was active on the node longer than the specified deadline",
+    message: Cow::Borrowed("Pod was active on the node longer than the specified deadline"),
 };
 
 /// How far the pod's volumes are.
@@ -49,6 +50,8 @@ pub struct View<'a> {
     pub seen: &'a PodSeen,
     pub volumes: Volumes,
     pub fault: Option<&'a StartFault>,
+    /// The node does not take the pod, and why.
+    pub rejected: Option<&'a Failure>,
     pub host_address: &'a str,
     pub now: Timestamp,
 }
@@ -85,6 +88,7 @@ pub enum Because {
     DeletedWhileRunning,
     DeletedBeforeStart,
     TooLong,
+    Rejected,
 }
 
 impl std::fmt::Display for Because {
@@ -103,6 +107,7 @@ impl std::fmt::Display for Because {
             Self::DeletedWhileRunning => "it is being deleted, and its containers were stopped",
             Self::DeletedBeforeStart => "it is being deleted, and no container was ever started",
             Self::TooLong => "it ran longer than its activeDeadlineSeconds",
+            Self::Rejected => "the node cannot take it: one of its volumes cannot be attached here",
         })
     }
 }
@@ -116,6 +121,7 @@ enum End {
     /// Someone has written its last phase already.
     Terminal,
     Deadline,
+    Rejected,
 }
 
 /// Whether containers of the pod may run, or run still: then its volumes are
@@ -142,6 +148,9 @@ fn why_it_ends(view: View<'_>) -> Option<End> {
     }
     if pod.is_terminal {
         return Some(End::Terminal);
+    }
+    if view.rejected.is_some() {
+        return Some(End::Rejected);
     }
     if pod.deadline().is_some_and(|deadline| view.now >= deadline) {
         return Some(End::Deadline);
@@ -249,7 +258,11 @@ fn finish(end: End, pod: Option<&PodObject>, view: View<'_>) -> Step {
     if view.seen.runs() {
         return Step::Stop { grace: grace(end, pod) };
     }
-    let failure = (end == End::Deadline).then_some(&DEADLINE_EXCEEDED);
+    let failure = match end {
+        End::Deadline => Some(&DEADLINE_EXCEEDED),
+        End::Rejected => view.rejected,
+        End::Gone | End::Deleted | End::Finished | End::Terminal => None,
+    };
     if let Some(pod) = pod.filter(|pod| end != End::Terminal && !pod.is_terminal) {
         if end == End::Finished {
             let because = Because::ContainersEnded;
@@ -259,6 +272,7 @@ fn finish(end: End, pod: Option<&PodObject>, view: View<'_>) -> Step {
         }
         let because = match end {
             End::Deadline => Because::TooLong,
+            End::Rejected => Because::Rejected,
             End::Deleted if view.seen.containers.is_empty() => Because::DeletedBeforeStart,
             End::Deleted => Because::DeletedWhileRunning,
             End::Finished | End::Gone | End::Terminal => Because::Ended,
@@ -273,7 +287,7 @@ fn finish(end: End, pod: Option<&PodObject>, view: View<'_>) -> Step {
     match end {
         End::Gone => Step::Forget,
         End::Deleted => Step::Delete,
-        End::Finished | End::Terminal | End::Deadline => Step::Rest { until: None },
+        End::Finished | End::Terminal | End::Deadline | End::Rejected => Step::Rest { until: None },
     }
 }
 

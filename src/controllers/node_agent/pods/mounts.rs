@@ -79,7 +79,54 @@ pub enum MountFault {
     SubPathParent { path: String },
     SubPathNotExpanded { path: String },
     DevicePathRelative { path: String },
-    RecursiveReadOnly,
+    RecursiveReadOnly(RecursiveReadOnlyFault),
+}
+
+/// Why a mount cannot be read-only with all that is mounted below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecursiveReadOnlyFault {
+    NotReadOnly { volume: String },
+    Propagates { volume: String, propagation: String },
+    UnknownMode { mode: String },
+}
+
+impl fmt::Display for RecursiveReadOnlyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let asked = "requested recursive read-only mode, but it is not";
+        match self {
+            Self::NotReadOnly { volume } => write!(f, "volume \"{volume}\" {asked} read-only"),
+            Self::Propagates { volume, propagation } => {
+                write!(
+                    f,
+                    "volume \"{volume}\" {asked} compatible with propagation \"{propagation}\""
+                )
+            }
+            Self::UnknownMode { mode } => write!(f, "unknown recursive read-only mode \"{mode}\""),
+        }
+    }
+}
+
+/// Whether a volumeMount is to be read-only with all that is mounted below it.
+/// The simulated runtime can do that, so `IfPossible` always comes to it.
+///
+/// Upstream: `resolveRecursiveReadOnly` in `pkg/kubelet/kubelet_pods.go`.
+pub fn is_recursively_read_only(asked: &Value) -> Result<bool, RecursiveReadOnlyFault> {
+    let mode = text(&asked["recursiveReadOnly"]);
+    if matches!(mode, "" | "Disabled") {
+        return Ok(false);
+    }
+    let volume = text(&asked["name"]).to_owned();
+    if asked["readOnly"] != true {
+        return Err(RecursiveReadOnlyFault::NotReadOnly { volume });
+    }
+    match (mode, text(&asked["mountPropagation"])) {
+        ("IfPossible" | "Enabled", "" | "None") => Ok(true),
+        ("IfPossible" | "Enabled", propagation) => {
+            let propagation = propagation.to_owned();
+            Err(RecursiveReadOnlyFault::Propagates { volume, propagation })
+        }
+        (mode, _) => Err(RecursiveReadOnlyFault::UnknownMode { mode: mode.to_owned() }),
+    }
 }
 
 impl fmt::Display for MountFault {
@@ -103,8 +150,8 @@ impl fmt::Display for MountFault {
             Self::DevicePathRelative { path } => {
                 write!(f, "error DevicePath `{path}` must be an absolute path")
             }
-            Self::RecursiveReadOnly => {
-                f.write_str("recursive read-only mounts are not supported by the container runtime")
+            Self::RecursiveReadOnly(fault) => {
+                write!(f, "failed to resolve recursive read-only mode: {fault}")
             }
         }
     }
@@ -162,11 +209,7 @@ fn volume_mount(
         path,
         target: around.layout.subpath(around.pod_uid, &mounted.inner_name, name, index),
     });
-    let recursive = match text(&asked["recursiveReadOnly"]) {
-        // The simulated runtime makes no recursive read-only mounts.
-        "Enabled" if read_only => return Err(MountFault::RecursiveReadOnly),
-        _ => false,
-    };
+    let recursive = is_recursively_read_only(asked).map_err(MountFault::RecursiveReadOnly)?;
     let first = !before.iter().any(|planned| &*planned.mount.volume == volume);
     let mount = ContainerMount {
         volume: volume.into(),
@@ -375,6 +418,19 @@ mod tests {
             (
                 mount(json!({"subPath": "a/../b"})),
                 "unable to provision SubPath `a/../b`: must not contain '..'",
+            ),
+            (
+                mount(json!({"recursiveReadOnly": "Enabled"})),
+                "failed to resolve recursive read-only mode: volume \"a\" requested recursive \
+                 read-only mode, but it is not read-only",
+            ),
+            (
+                mount(json!({
+                    "recursiveReadOnly": "IfPossible", "readOnly": true,
+                    "mountPropagation": "HostToContainer",
+                })),
+                "failed to resolve recursive read-only mode: volume \"a\" requested recursive \
+                 read-only mode, but it is not compatible with propagation \"HostToContainer\"",
             ),
             (
                 json!({"name": "app", "volumeDevices": [{"name": "disk", "devicePath": "x"}]}),

@@ -122,6 +122,8 @@ pub struct ContainerInside {
     pub docker_line: String,
     /// The newest of its output.
     pub log: Vec<u8>,
+    /// That of the run before.
+    pub log_before: Vec<u8>,
 }
 
 impl PodSeen {
@@ -336,6 +338,7 @@ impl Runtime {
                 devices: order.devices.clone(),
                 docker_line: order.docker_line.clone(),
                 log: Vec::new(),
+                log_before: before.map(|at| containers[at].kept.log()).unwrap_or_default(),
             },
             kept,
             root,

@@ -4,12 +4,14 @@
 //! `pkg/kubelet/kubelet_pods.go`; `pkg/kubelet/status/generate.go`. There are
 //! no probes here: a container that runs is started and ready.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::backoff;
+use super::mounts::is_recursively_read_only;
 use super::runtime::{ContainerSeen, Ended, LastRun, PodSeen};
 use super::spec::{ContainerSpec, PodObject, RestartPolicy};
 
@@ -29,7 +31,7 @@ pub enum Stage {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     pub reason: &'static str,
-    pub message: &'static str,
+    pub message: Cow<'static, str>,
 }
 
 /// A container that cannot be started, and why.
@@ -76,7 +78,7 @@ pub fn desired(facts: Facts<'_>) -> Value {
     status["phase"] = held.unwrap_or(phase).into();
     if let Some(failure) = facts.failure {
         status["reason"] = failure.reason.into();
-        status["message"] = failure.message.into();
+        status["message"] = (*failure.message).into();
     }
     status["hostIP"] = facts.host_address.into();
     status["hostIPs"] = json!([{"ip": facts.host_address}]);
@@ -87,7 +89,17 @@ pub fn desired(facts: Facts<'_>) -> Value {
     if old["startTime"].is_null() {
         status["startTime"] = seconds(facts.now).into();
     }
+    if let Some(generation) = generation(facts.pod) {
+        status["observedGeneration"] = generation;
+    }
     status
+}
+
+/// The generation of the spec that the status is about; `None`: the object has
+/// none.
+fn generation(pod: &PodObject) -> Option<Value> {
+    let generation = &pod.value["metadata"]["generation"];
+    generation.is_i64().then(|| generation.clone())
 }
 
 /// The part of `desired` that the server does not have; `None`: it has all.
@@ -143,11 +155,31 @@ fn container_status(spec: &ContainerSpec, field: &str, facts: Facts<'_>) -> Valu
     });
     let ended_well = seen.ended.as_ref().is_some_and(|ended| ended.exit_code == 0);
     let (state, last) = states(spec, seen, is_init, facts);
+    put_volume_mounts(&mut status, spec);
     status["ready"] = (seen.runs() || (is_init && ended_well)).into();
     status["started"] = (seen.runs() && (!is_init || spec.is_sidecar)).into();
     status["state"] = state;
     status["lastState"] = last;
     status
+}
+
+/// How each volume is mounted, as far as that is asked for: upstream
+/// `convertToAPIContainerStatuses`, feature RecursiveReadOnlyMounts.
+fn put_volume_mounts(status: &mut Value, spec: &ContainerSpec) {
+    let asked = spec.value["volumeMounts"].as_array().map_or(&[][..], Vec::as_slice);
+    let told = asked.iter().map(|asked| {
+        let mut told = json!({"name": asked["name"], "mountPath": asked["mountPath"]});
+        if asked["readOnly"] == true {
+            told["readOnly"] = true.into();
+            let recursive = is_recursively_read_only(asked).unwrap_or_default();
+            told["recursiveReadOnly"] = if recursive { "Enabled" } else { "Disabled" }.into();
+        }
+        told
+    });
+    let told: Vec<Value> = told.collect();
+    if !told.is_empty() {
+        status["volumeMounts"] = told.into();
+    }
 }
 
 /// The state of a container, and that of the run before.
@@ -197,6 +229,7 @@ fn unseen(spec: &ContainerSpec, held: &Value, is_init: bool, facts: Facts<'_>) -
         "name": &*spec.name, "image": &*spec.image, "imageID": "",
         "ready": false, "started": false, "restartCount": restarts, "lastState": {},
     });
+    put_volume_mounts(&mut status, spec);
     if facts.stage != Stage::Living {
         if held["state"]["terminated"].is_object() {
             return held.clone();
@@ -278,14 +311,21 @@ fn conditions(containers: &[Value], init: &[Value], phase: &str, facts: Facts<'_
     let sandbox = facts.seen.address.is_some() && facts.stage != Stage::Ended;
     let initialized = initialized(init, phase, facts);
     let ready = ready(containers, phase, facts.pod);
+    let generation = generation(facts.pod);
     let own = [
         (OWN[0], Finding { holds: sandbox, reason: "", message: String::new() }),
         (OWN[1], initialized),
         (OWN[2], ready.clone()),
         (OWN[3], ready),
     ];
-    let mut conditions: Vec<Value> =
-        own.into_iter().map(|(name, finding)| condition(name, &finding, old, facts.now)).collect();
+    let of_this = |(name, finding): (&str, Finding)| {
+        let mut condition = condition(name, &finding, old, facts.now);
+        if let Some(generation) = &generation {
+            condition["observedGeneration"] = generation.clone();
+        }
+        condition
+    };
+    let mut conditions: Vec<Value> = own.into_iter().map(of_this).collect();
     let others = old.iter().filter(|c| !OWN.iter().any(|own| c["type"] == *own));
     conditions.extend(others.cloned());
     if !conditions.iter().any(|condition| condition["type"] == "PodScheduled") {

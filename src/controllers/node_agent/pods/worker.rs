@@ -23,10 +23,11 @@ use super::mounts::{Around, ContainerMount, MountFault, docker_line, plan};
 use super::runtime::{ContainerOrder, ContainerSeen, PodSeen, Runtime};
 use super::shell::Program;
 use super::spec::{ContainerSpec, PodObject};
-use super::status::StartFault;
+use super::status::{Failure, StartFault};
 use super::{addresses, directory, sub_path};
 use crate::cluster::write_path::WriteError;
 use crate::controllers::events::{Note, Recorder};
+use crate::controllers::node_agent::pace::Pace;
 use crate::controllers::node_agent::volumes::{NodeVolumes, NotMounted};
 use crate::controllers::server::Server;
 use crate::mirror::Mirror;
@@ -45,6 +46,9 @@ const RETRY: Duration = Duration::from_secs(10);
 /// The server did not answer, or someone else was faster.
 const RETRY_API: Duration = Duration::from_secs(1);
 
+/// Why a pod is rejected whose volume has no room on the node.
+const LIMIT_REACHED: &str = "VolumeAttachmentLimitExceeded";
+
 /// What the workers of a node share.
 pub struct Shared {
     pub node: Arc<str>,
@@ -56,6 +60,9 @@ pub struct Shared {
     pub mirror: Mirror,
     pub recorder: Recorder,
     pub clock: Arc<dyn Clock>,
+    pub pace: Pace,
+    /// When the agent's status loop has its first turn.
+    pub first_turn: Timestamp,
     /// Workers that are in the middle of a step.
     pub busy: AtomicUsize,
 }
@@ -70,6 +77,8 @@ pub struct Worker {
     pod: Option<PodObject>,
     volumes: Volumes,
     fault: Option<StartFault>,
+    /// Why the node does not take it.
+    rejected: Option<Failure>,
     /// The volumes were told that they are wanted.
     announced: bool,
 }
@@ -115,6 +124,7 @@ impl Worker {
             pod,
             volumes: Volumes::default(),
             fault: None,
+            rejected: None,
             announced: false,
         }
     }
@@ -175,6 +185,7 @@ impl Worker {
             seen,
             volumes: self.volumes,
             fault: self.fault.as_ref(),
+            rejected: self.rejected.as_ref(),
             host_address: &self.shared.host_address,
             now: self.shared.clock.now(),
         }
@@ -268,6 +279,13 @@ impl Worker {
         }
     }
 
+    /// Lets the time pass that something takes.
+    async fn take(&self, time: Duration) {
+        if !time.is_zero() {
+            self.shared.clock.sleep(time, TimerUse::Work).await;
+        }
+    }
+
     fn failed(&self, what: &str, error: &HostError) -> Option<Duration> {
         tracing::warn!(node = %self.shared.node, pod = %self.key, %error, "{what}");
         Some(RETRY)
@@ -276,7 +294,7 @@ impl Worker {
     async fn write_status(&mut self, patch: Value, because: Because) -> Option<Duration> {
         let Some(pod) = &self.pod else { return None };
         if because == Because::TooLong {
-            self.tell(Severity::Normal, DEADLINE_EXCEEDED.reason, DEADLINE_EXCEEDED.message);
+            self.tell(Severity::Normal, DEADLINE_EXCEEDED.reason, &DEADLINE_EXCEEDED.message);
         }
         let write = Write {
             object: pod.reference(),
@@ -286,7 +304,13 @@ impl Worker {
             on_behalf_of: pod.reference(),
             reason: Reason::new("kubelet", format!("{because} (on {})", self.shared.node)),
         };
-        self.write(&write).await
+        let pause = self.write(&write).await;
+        // Not if it is still to be written: its permit must not wait.
+        let is_told = |step| !matches!(step, Step::WriteStatus { because, .. } if because == Because::ContainersEnded);
+        if because == Because::ContainersEnded && is_told(self.next_step().0) {
+            self.take(self.shared.pace.end).await;
+        }
+        pause
     }
 
     async fn delete(&mut self) -> Option<Duration> {
@@ -386,6 +410,14 @@ impl Worker {
                 self.tell(Severity::Warning, "FailedMount", &message);
                 Some(RETRY)
             }
+            Err(NotMounted::LimitReached(why)) => {
+                let why =
+                    format!("Node has reached its volume attachment limit, rejecting pod. {why}");
+                self.tell(Severity::Warning, LIMIT_REACHED, &why);
+                let message = format!("Pod was rejected: {why}").into();
+                self.rejected = Some(Failure { reason: LIMIT_REACHED, message });
+                None
+            }
             Err(NotMounted::TimedOut(why)) => {
                 tracing::info!(node = %shared.node, pod = %self.key, why, "volumes not mounted yet");
                 Some(RETRY)
@@ -434,6 +466,7 @@ impl Worker {
             }
         };
         self.fault = None;
+        self.take(shared.pace.start).await;
         shared.runtime.start(order).await?;
         self.tell(Severity::Normal, "Created", "Container created");
         self.tell(Severity::Normal, "Started", "Container started");
@@ -499,6 +532,7 @@ impl Worker {
         loop {
             tokio::select! {
                 stopped = &mut stopping => {
+                    self.take(shared.pace.end).await;
                     return stopped.err().and_then(|error| {
                         self.failed("containers could not be stopped", &error)
                     });
@@ -520,6 +554,7 @@ impl Worker {
         shared.volumes.let_go(&self.uid);
         match shared.volumes.wait_unmounted(&self.uid).await {
             Ok(()) => {
+                self.take(shared.pace.clear).await;
                 self.volumes = Volumes::Unmounted;
                 None
             }

@@ -150,6 +150,7 @@ pub fn row(known: &Known<'_>, name: &Arc<str>, journey: &Journey) -> BoardRow {
         device_path: there.map_or_else(String::new, |there| there.device_path.clone()),
         stage_path: there.map_or_else(String::new, |there| there.device_mount_path.clone()),
         spans: journey.spans.iter().copied().collect(),
+        upcoming: Vec::new(),
     }
 }
 
@@ -237,6 +238,7 @@ pub fn refused(pod: &DesiredPod) -> impl Iterator<Item = BoardRow> + '_ {
             device_path: String::new(),
             stage_path: String::new(),
             spans: vec![StageSpan { stage: Stage::Attach, began: *since, ended: None }],
+            upcoming: Vec::new(),
         }
     })
 }

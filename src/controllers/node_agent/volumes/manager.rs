@@ -12,6 +12,7 @@
 
 mod begin;
 mod finish;
+mod foresee;
 mod pass;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ use crate::controllers::node_agent::volumes::board::{self, Journey, Known};
 use crate::controllers::node_agent::volumes::desired::{Desired, Processing};
 use crate::controllers::node_agent::volumes::operations::{Operations, PAUSE_MAX, PAUSE_MIN};
 use crate::controllers::node_agent::volumes::pod::WantedPod;
+use crate::controllers::node_agent::volumes::reads;
 use crate::controllers::node_agent::volumes::reconcile::NodeLists;
 use crate::controllers::node_agent::volumes::reconstruct::{self, FoundPath};
 use crate::controllers::node_agent::volumes::waiting;
@@ -39,7 +41,8 @@ use crate::controllers::node_agent::volumes::{MountedVolume, NodeVolumes, NotMou
 use crate::controllers::server::Server;
 use crate::model::clock::{Clock, TimerUse};
 use crate::model::node::Node;
-use crate::model::node_board::NodeBoard;
+use crate::model::node_board::{BoardRow, NodeBoard};
+use crate::model::volume_source::VolumeSource;
 use crate::plugins::host::{Host, HostError};
 use crate::plugins::plugin::{Capability, Plugins};
 
@@ -258,6 +261,27 @@ impl VolumeManager {
         }
     }
 
+    /// Whether a driver has said that the node has no room for a volume that the
+    /// pod waits for.
+    async fn has_no_room(&self, pod_uid: &str) -> bool {
+        let awaited: Vec<VolumeSource> = {
+            let State { desired, actual, .. } = &*self.lock();
+            let Some(pod) = desired.pods.get(pod_uid) else { return false };
+            let unattached =
+                pod.volumes.values().filter(|name| !actual.volumes.contains_key(*name));
+            let wanted = unattached.filter_map(|name| desired.volumes.get(name));
+            wanted.filter(|volume| volume.is_attachable()).map(|v| v.spec.source.clone()).collect()
+        };
+        for source in awaited {
+            if let VolumeSource::Csi(csi) = source
+                && reads::has_no_room(&*self.parts.server, self.parts.host.node(), &csi).await
+            {
+                return true;
+            }
+        }
+        false
+    }
+
     fn look_mounted(
         state: &mut State,
         uid: &str,
@@ -349,7 +373,18 @@ impl NodeVolumes for VolumeManager {
                 missing => Err(NotMounted::TimedOut(missing.text("context deadline exceeded"))),
             }
         };
-        self.wait(move |state| Self::look_mounted(state, pod_uid), at_last).boxed()
+        let waited = self.wait(move |state| Self::look_mounted(state, pod_uid), at_last);
+        let judged = async move {
+            match waited.await {
+                Err(NotMounted::Failed(why) | NotMounted::TimedOut(why))
+                    if self.has_no_room(pod_uid).await =>
+                {
+                    Err(NotMounted::LimitReached(why))
+                }
+                result => result,
+            }
+        };
+        judged.boxed()
     }
 
     fn wait_unmounted<'a>(&'a self, pod_uid: &'a str) -> BoxFuture<'a, Result<(), String>> {
@@ -391,12 +426,17 @@ impl NodeVolumes for VolumeManager {
     }
 
     fn board(&self) -> NodeBoard {
+        let records = self.parts.host.records();
         let state = self.lock();
         let known = state.known();
+        let row = |(name, journey)| {
+            let upcoming = self.upcoming(&state, name, journey, &records);
+            BoardRow { upcoming, ..board::row(&known, name, journey) }
+        };
         let mut rows: Vec<_> = state
             .journeys
             .iter()
-            .map(|(name, journey)| board::row(&known, name, journey))
+            .map(row)
             .chain(state.desired.pods.values().flat_map(board::refused))
             .collect();
         rows.sort_by(|a, b| (&a.name, &a.unique_name).cmp(&(&b.name, &b.unique_name)));

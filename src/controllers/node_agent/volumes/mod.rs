@@ -20,6 +20,7 @@ pub mod reads;
 pub mod reconcile;
 pub mod reconstruct;
 pub mod take_away;
+pub mod upcoming;
 pub mod waiting;
 pub mod watched_host;
 
@@ -120,6 +121,10 @@ pub enum NotMounted {
     /// mount volumes: <this>`.
     #[error("{0}")]
     Failed(String),
+    /// The driver says that the node has no room for one of the volumes: the
+    /// pod is to be rejected.
+    #[error("{0}")]
+    LimitReached(String),
     /// Time is up, or the pod is not wanted any more. No event: the single
     /// steps have told theirs.
     #[error("{0}")]

@@ -12,12 +12,13 @@ use crate::controllers::node_agent::volumes::claim;
 use crate::controllers::node_agent::volumes::desired::ReadVolume;
 use crate::controllers::node_agent::volumes::pod::{PodSource, PodVolume, WantedPod};
 use crate::controllers::server::Server;
+use crate::model::attachment::attachment_name;
 use crate::model::kind::{self, Kind};
 use crate::model::node::Node;
 use crate::model::object::{Key, ObjectRef};
 use crate::model::quantity::Quantity;
 use crate::model::row::Row;
-use crate::model::volume_source::{VolumeSource, VolumeSpec};
+use crate::model::volume_source::{CsiSource, VolumeSource, VolumeSpec};
 use crate::plugins::plugin::{Capability, Need, Plugins, VolumePlugin, unique_volume_name};
 
 /// An object that is there; the error is what a client of the API would print.
@@ -29,6 +30,9 @@ pub async fn read(server: &dyn Server, kind: &'static Kind, key: Key) -> Result<
         Err(error) => Err(error.message),
     }
 }
+
+/// The gRPC code of a driver that has no room.
+const RESOURCE_EXHAUSTED: i32 = 8;
 
 /// What was read of each used volume of a pod, by outer name.
 pub type PodRead = Vec<(Arc<str>, Result<ReadVolume, String>)>;
@@ -155,6 +159,21 @@ pub async fn read_needs(
 pub async fn read_node(server: &dyn Server, node: &Arc<str>) -> Result<Node, String> {
     let value = read(server, kind::NODE, Key::cluster(node.clone())).await?;
     Node::from_object(&value).map_err(|error| error.to_string())
+}
+
+/// Whether a CSI volume cannot be attached as the node has no room for it: its
+/// attach failed with ResourceExhausted, and its driver says how often the
+/// node's limit is to be asked for (feature MutableCSINodeAllocatableCount).
+pub async fn has_no_room(server: &dyn Server, node: &str, csi: &CsiSource) -> bool {
+    let name = attachment_name(&csi.handle, &csi.driver, node);
+    let attachment = ObjectRef::new(kind::VOLUME_ATTACHMENT, Key::cluster(name));
+    let Ok(Some(attachment)) = server.get(&attachment).await else { return false };
+    if attachment["status"]["attachError"]["errorCode"] != RESOURCE_EXHAUSTED {
+        return false;
+    }
+    let driver = ObjectRef::new(kind::CSI_DRIVER, Key::cluster(csi.driver.clone()));
+    let Ok(Some(driver)) = server.get(&driver).await else { return false };
+    driver["spec"]["nodeAllocatableUpdatePeriodSeconds"].is_i64()
 }
 
 /// The memory that pods may have on the node, in bytes.

@@ -11,21 +11,32 @@ use tokio::sync::watch;
 
 use crate::model::clock::{Clock, TimerUse};
 use crate::plugins::host::command::Verb;
+use crate::plugins::host::files::Progress;
 use crate::plugins::host::{
     Command, CommandRecord, FileAnswer, FileRequest, Host, HostError, MountTable, OnBehalf,
 };
 use crate::plugins::layout::Layout;
 
-/// Giving files to a group for longer than this is told (upstream:
-/// `pkg/volume/volume_linux.go`).
+/// Giving files to a group for longer than this is told, and then how far it
+/// is (upstream: `pkg/volume/volume_linux.go`).
 const SLOW: Duration = Duration::from_secs(30);
+const STILL_SLOW: Duration = Duration::from_secs(60);
+
+/// What is told of files that take long to be given to a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlowOwnership {
+    /// It takes longer than one expects.
+    Begun,
+    /// So many files are done.
+    Processed(u64),
+}
 
 /// Passes everything on, and tells the verb of each command as it begins, and
 /// the path of files that take long to be given to a group.
 pub struct WatchedHost {
     pub host: Arc<dyn Host>,
     pub tell: Box<dyn Fn(Verb) + Send + Sync>,
-    pub slow: Box<dyn Fn(&str) + Send + Sync>,
+    pub slow: Box<dyn Fn(&str, SlowOwnership) + Send + Sync>,
 }
 
 impl fmt::Debug for WatchedHost {
@@ -57,19 +68,23 @@ impl Host for WatchedHost {
     }
 
     fn file(&self, request: FileRequest) -> BoxFuture<'_, Result<FileAnswer, HostError>> {
-        if !matches!(request, FileRequest::SetOwnership { .. }) {
+        let FileRequest::SetOwnership { progress, .. } = &request else {
             return self.host.file(request);
-        }
-        let path = request.path().to_owned();
-        let (given, patience) =
-            (self.host.file(request), self.clock().sleep(SLOW, TimerUse::Housekeeping));
+        };
+        let (path, progress) = (request.path().to_owned(), progress.clone());
+        let mut given = self.host.file(request);
         let given = async move {
-            match select(given, patience).await {
-                Either::Left((answer, _)) => answer,
-                Either::Right(((), given)) => {
-                    (self.slow)(&path);
-                    given.await
+            let begun: fn(&Progress) -> SlowOwnership = |_| SlowOwnership::Begun;
+            let processed = |progress: &Progress| SlowOwnership::Processed(progress.files());
+            let (mut patience, mut told) = (SLOW, begun);
+            loop {
+                let pause = self.clock().sleep(patience, TimerUse::Housekeeping);
+                match select(given, pause).await {
+                    Either::Left((answer, _)) => return answer,
+                    Either::Right(((), still)) => given = still,
                 }
+                (self.slow)(&path, told(&progress));
+                (patience, told) = (STILL_SLOW, processed);
             }
         };
         given.boxed()

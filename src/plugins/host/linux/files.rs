@@ -7,7 +7,9 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::plugins::host::files::{FileAnswer, FileEntry, FileFacts, FileRequest, Ownership};
+use crate::plugins::host::files::{
+    FileAnswer, FileEntry, FileFacts, FileRequest, Ownership, Progress,
+};
 use crate::plugins::host::linux::mount_table;
 use crate::plugins::host::{FileFault, FileKind};
 
@@ -32,7 +34,9 @@ fn perform_change(request: &FileRequest) -> Result<(), FileFault> {
         FileRequest::RemoveFile { path } => fs::remove_file(path).map_err(|e| fault(&e)),
         FileRequest::RemoveDirectory { path } => fs::remove_dir(path).map_err(|e| fault(&e)),
         FileRequest::RemoveTree { path } => remove_tree(path),
-        FileRequest::SetOwnership { path, ownership } => own(Path::new(path), *ownership, true),
+        FileRequest::SetOwnership { path, ownership, progress } => {
+            own(Path::new(path), *ownership, progress, true)
+        }
         FileRequest::OpenExclusively { path } => {
             let flags = OFlags::RDONLY | OFlags::EXCL | OFlags::CLOEXEC;
             let opened = rustix::fs::open(path.as_str(), flags, Mode::empty());
@@ -194,7 +198,12 @@ fn remove_tree(path: &str) -> Result<(), FileFault> {
 
 /// Gives a tree to a group, what is inside first, the top last, so that an
 /// interrupted walk is done again. Errors on single entries do not stop it.
-fn own(path: &Path, ownership: Ownership, is_top: bool) -> Result<(), FileFault> {
+fn own(
+    path: &Path,
+    ownership: Ownership,
+    progress: &Progress,
+    is_top: bool,
+) -> Result<(), FileFault> {
     let metadata = fs::symlink_metadata(path).map_err(|e| fault(&e))?;
     let bits = if ownership.read_only { 0o440 } else { 0o660 };
     let directory_bits = bits | 0o2110;
@@ -205,13 +214,14 @@ fn own(path: &Path, ownership: Ownership, is_top: bool) -> Result<(), FileFault>
     }
     if metadata.is_dir() {
         for entry in fs::read_dir(path).map_err(|e| fault(&e))?.flatten() {
-            if let Err(fault) = own(&entry.path(), ownership, false) {
+            if let Err(fault) = own(&entry.path(), ownership, progress, false) {
                 tracing::warn!(path = %entry.path().display(), %fault, "ownership not set");
             }
         }
     }
     let chowned = std::os::unix::fs::lchown(path, None, Some(ownership.group));
     chowned.map_err(|e| fault(&e))?;
+    progress.one_more();
     if metadata.is_symlink() {
         return Ok(());
     }

@@ -41,6 +41,7 @@ impl Life {
             seen: &self.seen,
             volumes: self.volumes,
             fault: None,
+            rejected: None,
             host_address: "10.0.0.1",
             now: self.now,
         })

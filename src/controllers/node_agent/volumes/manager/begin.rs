@@ -15,7 +15,7 @@ use crate::controllers::node_agent::volumes::map::map;
 use crate::controllers::node_agent::volumes::mount::mount;
 use crate::controllers::node_agent::volumes::operations::{OperationKey, OperationName};
 use crate::controllers::node_agent::volumes::pod::WantedPod;
-use crate::controllers::node_agent::volumes::watched_host::WatchedHost;
+use crate::controllers::node_agent::volumes::watched_host::{SlowOwnership, WatchedHost};
 use crate::controllers::node_agent::volumes::{reads, reconstruct, take_away};
 use crate::controllers::work_loop::words;
 use crate::model::event::Severity;
@@ -149,9 +149,9 @@ impl VolumeManager {
             }
         };
         let manager = self.clone();
-        let slow = move |path: &str| {
+        let slow = move |path: &str, how: SlowOwnership| {
             if let Some(pod) = &pod {
-                manager.tell_slow(pod, path);
+                manager.tell_slow(pod, path, how);
             }
         };
         let host = self.parts.host.clone();
@@ -159,13 +159,17 @@ impl VolumeManager {
     }
 
     /// Tells that giving files to the pod's group takes long.
-    fn tell_slow(&self, pod: &WantedPod, path: &str) {
+    fn tell_slow(&self, pod: &WantedPod, path: &str, how: SlowOwnership) {
         let path = path.find(&*pod.uid).map_or(path, |at| &path[at..]);
-        let text = format!(
-            "Setting volume ownership for {path} is taking longer than expected, consider using \
-             OnRootMismatch - https://kubernetes.io/docs/tasks/configure-pod-container/\
-             security-context/#configure-volume-permission-and-ownership-change-policy-for-pods"
-        );
+        let begins = format!("Setting volume ownership for {path}");
+        let text = match how {
+            SlowOwnership::Begun => format!(
+                "{begins} is taking longer than expected, consider using OnRootMismatch - \
+                 https://kubernetes.io/docs/tasks/configure-pod-container/security-context/\
+                 #configure-volume-permission-and-ownership-change-policy-for-pods"
+            ),
+            SlowOwnership::Processed(files) => format!("{begins}, processed {files} files."),
+        };
         self.tell(pod, Severity::Warning, "VolumePermissionChangeInProgress", text);
     }
 
