@@ -27,5 +27,6 @@ mod stand_in;
 mod start;
 mod tidy;
 mod volume_manager;
+mod whole_system;
 mod workloads;
 mod world;
