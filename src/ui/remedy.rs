@@ -23,10 +23,7 @@ const BY_WORDS: &[(&str, &str)] = &[
     ("format of disk", "see what mkfs printed (o): disk, options or program are at fault"),
     ("wrong fs type", "the disk holds another filesystem than fsType says: correct one of them"),
     ("already mounted or mount point busy", "see who has the device on the node: lsof, fuser -vm"),
-    (
-        "target is busy",
-        "see who has files open there on the node: fuser -vm; then it goes by itself",
-    ),
+    ("target is busy", "see who has files open there: fuser -vm; then it goes by itself"),
     ("device is in use", "see who has the device open on the node: lsof, fuser -v"),
     ("No space left", "free space there, or ask for more: raise the claim's request"),
     ("Read-only file system", "it is mounted read-only: see the claim's and the mount's readOnly"),
@@ -52,18 +49,16 @@ pub fn of(row: &BoardRow) -> Option<&'static str> {
 /// Where to look when a stage fails, whatever the kind.
 fn by_stage(stage: Stage) -> &'static str {
     match stage {
-        Stage::Attach => {
-            "see whether another node still has it (:va), and whether its driver runs (:csidriver)"
-        }
+        Stage::Attach => "see whether another node has it (:va) and its driver runs (:drivers)",
         Stage::Wait => "see whether the device is on the node; the attach may have gone elsewhere",
         Stage::Check | Stage::Format | Stage::Stage => {
-            "see the command above and its output (o): the filesystem or its options are refused"
+            "see the command above and what it said (o): disk or options are refused"
         }
         Stage::Publish | Stage::Running => {
-            "see the message: what is mounted, its server or path, or an object it needs is missing"
+            "see the message: a path, a server or an object it needs is missing"
         }
         Stage::Unpublish | Stage::Unstage => {
-            "see who still uses the mount on the node; it is tried again until it is free"
+            "see who still uses the mount on the node; tried again until it is free"
         }
         Stage::Detach => "it is tried again; a node that is gone is let go of after six minutes",
     }
@@ -112,8 +107,18 @@ mod tests {
 
     #[test]
     fn what_to_do_fits_on_a_line() {
-        for (words, remedy) in BY_WORDS {
-            assert!(remedy.len() <= 74, "{words}: {}", remedy.len());
+        let by_words = BY_WORDS.iter().map(|(_, remedy)| *remedy);
+        let stages = [
+            Stage::Attach,
+            Stage::Wait,
+            Stage::Check,
+            Stage::Publish,
+            Stage::Unpublish,
+            Stage::Detach,
+        ];
+        let by_stage = stages.into_iter().map(by_stage);
+        for remedy in by_words.chain(by_stage) {
+            assert!(remedy.len() <= 74, "{remedy}: {}", remedy.len());
         }
     }
 }

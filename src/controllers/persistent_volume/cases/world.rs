@@ -131,8 +131,11 @@ impl ServerState {
         match &write.change {
             Change::Merge(patch) if write.subresource == Some("status") => {
                 // A claim's annotations may be changed with its status.
-                merge(&mut held["metadata"], &patch["metadata"]);
-                merge(&mut held["status"], &patch["status"]);
+                for part in ["metadata", "status"] {
+                    if let Some(patch) = patch.get(part) {
+                        merge(&mut held[part], patch);
+                    }
+                }
             }
             Change::Merge(patch) => {
                 let status = held["status"].clone();
