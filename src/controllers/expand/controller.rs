@@ -29,10 +29,12 @@ use crate::plugins::plugin::{Capability, Plugins, VolumePlugin};
 pub struct ExpandController {
     shell: Shell,
     plugins: Plugins,
-    /// Request and capacity of claims that grow, as they were last seen: only
-    /// a rise of one of them is news.
-    seen: Mutex<HashMap<Key, (Option<Quantity>, Option<Quantity>)>>,
+    /// Claims that grow, as they were last seen: only a rise is news.
+    seen: Mutex<HashMap<Key, Sizes>>,
 }
+
+/// Request and capacity of a claim.
+type Sizes = (Option<Quantity>, Option<Quantity>);
 
 impl ExpandController {
     /// `plugins`: those that can grow volumes from here are asked to.

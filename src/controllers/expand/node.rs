@@ -108,7 +108,8 @@ mod tests {
         let grow = |gib, marks| NodeStep::Grow { target: size(gib), marks };
         // What the claim has, what is allocated (0: nothing), the status,
         // whether it is shared, what the node has (0: not known), read-only.
-        let rows: [(i64, i64, Option<ResizeStatus>, bool, i64, bool, NodeStep); 16] = [
+        type Row = (i64, i64, Option<ResizeStatus>, bool, i64, bool, NodeStep);
+        let rows: [Row; 16] = [
             (2, 0, None, false, 0, false, Nothing),
             (1, 0, None, false, 0, false, grow(2, End)),
             (1, 0, None, false, 0, true, ReadOnly),

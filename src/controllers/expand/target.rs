@@ -102,7 +102,8 @@ mod tests {
     #[test]
     fn every_status_leads_to_its_size() {
         use ResizeStatus::*;
-        let rows: [(i64, i64, i64, Option<ResizeStatus>, [i64; 3]); 18] = [
+        type Row = (i64, i64, i64, Option<ResizeStatus>, [i64; 3]);
+        let rows: [Row; 18] = [
             (1, 2, 0, None, [2, 2, 2]),
             (1, 3, 2, None, [3, 3, 3]),
             (1, 3, 2, Some(ControllerInProgress), [2, 2, 3]),

@@ -203,7 +203,7 @@ fn strip_text(state: &State, data: &Data, table: TableId) -> (Role, String) {
     if let Some(error) = state.top().files.as_ref().and_then(|at| at.error.clone()) {
         return (Role::Error, error);
     }
-    if list.lost && data.listed(table).len() > 0 {
+    if list.lost && !data.listed(table).is_empty() {
         return (Role::Fault, "what was under the cursor is gone; move to choose another".into());
     }
     let Some(id) = &list.cursor else { return (Role::Dim, nothing_text(state, data, table)) };

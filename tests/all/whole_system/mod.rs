@@ -190,7 +190,7 @@ fn check(acts: &[Act], covered: &RefCell<Covered>) -> Result<(), TestCaseError> 
         if let Err(why) = &ended {
             println!("{why}");
         }
-        play.count(&mut covered.borrow_mut()).await;
+        play.count(&mut covered.borrow_mut());
         ended.map_err(TestCaseError::fail)
     })
 }

@@ -570,7 +570,7 @@ impl Play {
     }
 
     /// Adds what was covered.
-    pub async fn count(&mut self, covered: &mut Covered) {
+    pub fn count(&mut self, covered: &mut Covered) {
         drop(self.session.take());
         self.account();
         let (looks, revisions) = self.watcher.looks();

@@ -36,8 +36,11 @@ pub enum SlowOwnership {
 pub struct WatchedHost {
     pub host: Arc<dyn Host>,
     pub tell: Box<dyn Fn(Verb) + Send + Sync>,
-    pub slow: Box<dyn Fn(&str, SlowOwnership) + Send + Sync>,
+    pub slow: TellSlow,
 }
+
+/// Told of a path and of how far its files are.
+pub type TellSlow = Box<dyn Fn(&str, SlowOwnership) + Send + Sync>;
 
 impl fmt::Debug for WatchedHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
