@@ -90,6 +90,11 @@ impl DesiredVolume {
     pub fn is_attachable(&self) -> bool {
         self.facts.can(Capability::Attach)
     }
+
+    /// The turn of the pod that wanted it first.
+    pub fn wanted_first(&self) -> Option<(Timestamp, &Key)> {
+        self.pods.values().map(DesiredMount::turn).min()
+    }
 }
 
 /// A volume as one pod wants it.
@@ -105,6 +110,13 @@ pub struct DesiredMount {
     pub growth: Option<Growth>,
     /// The PersistentVolume's uid and version, for events about it.
     pub volume: Option<(Arc<str>, u64)>,
+}
+
+impl DesiredMount {
+    /// What mounts are taken in the order of.
+    pub fn turn(&self) -> (Timestamp, &Key) {
+        (self.requested, &self.pod.key)
+    }
 }
 
 /// One volume of a pod, read.

@@ -173,9 +173,12 @@ impl Planner<'_> {
         }
     }
 
-    /// Step 2.
+    /// Step 2, in the order in which the volumes came to be wanted: names may
+    /// hold uids, which tell nothing.
     fn mount(&mut self) {
-        for (name, volume) in &self.view.desired.volumes {
+        let mut volumes: Vec<_> = self.view.desired.volumes.iter().collect();
+        volumes.sort_by_key(|(_, volume)| volume.wanted_first());
+        for (name, volume) in volumes {
             for pod in self.in_turn(name, volume) {
                 if self.is_running(&OperationKey::volume(name)) {
                     break;
@@ -192,14 +195,16 @@ impl Planner<'_> {
         }
     }
 
-    /// The pods of a volume, beginning after the one for which it was tried
-    /// last: one that is always refused must not keep the others from it.
+    /// The pods of a volume as they came to want it, beginning after the one for
+    /// which it was tried last: one that is always refused must not keep the
+    /// others from it.
     fn in_turn<'b>(&self, name: &str, volume: &'b DesiredVolume) -> Vec<&'b Arc<str>> {
-        let last = self.view.operations.of(name).and_then(|failed| failed.for_pod.clone());
-        let (mut pods, before): (Vec<_>, Vec<_>) =
-            volume.pods.keys().partition(|pod| Some(*pod) > last.as_ref());
-        pods.extend(before);
-        pods
+        let mut pods: Vec<_> = volume.pods.iter().collect();
+        pods.sort_by_key(|(_, mount)| mount.turn());
+        let last = self.view.operations.of(name).and_then(|failed| failed.for_pod.as_ref());
+        let tried = last.and_then(|last| pods.iter().position(|(pod, _)| *pod == last));
+        pods.rotate_left(tried.map_or(0, |at| at + 1));
+        pods.into_iter().map(|(pod, _)| pod).collect()
     }
 
     fn attach(&mut self, name: &Arc<str>, volume: &DesiredVolume) {

@@ -181,7 +181,7 @@ fn generate_name(set: &str) -> String {
 fn delete(set: &Set, pod: &Pod, there: usize) -> Act {
     let name = &pod.meta.key.name;
     let why =
-        format!("{there} pods exist, {} are wanted, and it is the least of them", set.row.replicas);
+        format!("pods: {there} there, {} wanted, and it is the least of them", set.row.replicas);
     let write = Write {
         object: ObjectRef::new(kind::POD, pod.meta.key.clone()),
         subresource: None,
@@ -265,7 +265,7 @@ fn compared(status: &Value) -> Value {
 
 fn status_write(view: &View, mut status: Value) -> Write {
     let set = &view.set.row;
-    let why = format!("{} pods exist, {} are ready", status["replicas"], status["readyReplicas"]);
+    let why = format!("pods: {} there, {} ready", status["replicas"], status["readyReplicas"]);
     if status["conditions"].is_null() {
         // Left out, a merge would keep those that are there.
         status["conditions"] = Value::Null;

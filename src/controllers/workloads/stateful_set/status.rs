@@ -94,7 +94,7 @@ fn as_json(status: &Status) -> Value {
 fn why(held: &Status, found: &Status) -> String {
     let counts = |status: &Status| (status.replicas, status.ready, status.current, status.updated);
     if counts(held) != counts(found) {
-        return format!("{} pods exist, {} are ready", found.replicas, found.ready);
+        return format!("pods: {} there, {} ready", found.replicas, found.ready);
     }
     if held.current_revision != found.current_revision {
         return format!("all pods are of {} now", found.current_revision);

@@ -65,10 +65,14 @@ impl VolumeManager {
         begun: &mut Vec<Running>,
         wakes: &mut Vec<Timestamp>,
     ) {
-        for (uid, pod) in &mut state.desired.pods {
+        let pods = state.desired.pods.iter_mut();
+        let mut due: Vec<_> = pods
+            .filter(|(_, pod)| !pod.is_reading && pod.processing != Processing::Processed)
+            .collect();
+        // What is read first is mounted first, and uids tell nothing.
+        due.sort_by(|(_, a), (_, b)| a.pod.key.cmp(&b.pod.key));
+        for (uid, pod) in due {
             match pod.processing {
-                _ if pod.is_reading => continue,
-                Processing::Processed => continue,
                 Processing::Again { at } if at > now => {
                     wakes.push(at);
                     continue;
@@ -77,7 +81,7 @@ impl VolumeManager {
                     // Whoever asks from now on wants it read once more.
                     pod.processing = Processing::Processed;
                 }
-                Processing::Never => {}
+                Processing::Never | Processing::Processed => {}
             }
             pod.is_reading = true;
             let (server, plugins) = (self.parts.server.clone(), self.parts.plugins.clone());

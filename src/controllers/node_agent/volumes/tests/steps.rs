@@ -170,6 +170,24 @@ async fn a_slow_volume_does_not_hold_up_another() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn volumes_are_mounted_in_the_order_of_their_pods_whatever_the_uids_are() {
+    for uids in [["u1", "u2"], ["u2", "u1"]] {
+        let mut node = ready().await;
+        let memory = json!({"name": "tmp", "emptyDir": {"medium": "Memory"}});
+        for (uid, name) in uids.iter().zip(["first", "second"]) {
+            let mut pod = TestNode::pod(uid, std::slice::from_ref(&memory));
+            pod["metadata"]["name"] = name.into();
+            node.want(pod);
+        }
+        node.settle().await;
+        let lines = node.commands();
+        let mounts = lines.iter().filter(|line| line.starts_with("mount -t tmpfs"));
+        let of: Vec<bool> = mounts.map(|line| line.contains(uids[0])).collect();
+        assert_eq!(of, [true, false], "{lines:#?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shared_volume_stays_staged_until_its_last_pod_goes() {
     let mut node = ready().await;
     node.disk("data", &["ReadWriteOnce"], "Filesystem").await;
