@@ -40,8 +40,8 @@ use crate::world::{ONE_AT_A_TIME, World};
 const MUST_HOLD: &[&str] = &[
     "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13", "14", "15", "16",
     "17", "18", "19", "20", "21", "22", "23", "24", "25", "26", "27", "28", "29", "30", "31", "32",
-    "33", "34", "39", "42", "43", "44", "45", "46", "47", "48", "49", "51", "52", "53", "55", "56",
-    "58", "60", "61", "62", "63", "64", "65", "66",
+    "33", "34", "39", "41", "42", "43", "44", "45", "46", "47", "48", "49", "51", "52", "53", "55",
+    "56", "58", "60", "61", "62", "63", "64", "65", "66",
 ];
 
 /// How a recording fared.
@@ -77,10 +77,16 @@ fn verdict(recording: &Recording) -> Verdict {
     let play = async |world| play::play(recording, &world, Gate::Open).await;
     match World::run_recorded(ONE_AT_A_TIME, recording.has_programs(), play) {
         Err(what) => Verdict::Differs(vec![Difference(what)]),
-        Ok(seen) => match differences(&recording.trace, &seen) {
-            found if found.is_empty() => Verdict::Holds,
-            found => Verdict::Differs(found),
-        },
+        Ok(seen) => {
+            // Real programs take the machine's time, not the clock's: of two at
+            // once either may end first.
+            let found = if recording.has_programs() {
+                differences_but_order(&recording.trace, &seen).0
+            } else {
+                differences(&recording.trace, &seen)
+            };
+            if found.is_empty() { Verdict::Holds } else { Verdict::Differs(found) }
+        }
     }
 }
 
