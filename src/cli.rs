@@ -53,6 +53,11 @@ pub struct Options {
     #[arg(long, value_name = "DIR", conflicts_with = "context")]
     pub flex_volume_plugin_dir: Option<PathBuf>,
 
+    /// In the demo, let nodes attach and mount the kinds of volumes that
+    /// Kubernetes has no more, on simulated disks
+    #[arg(long, conflicts_with = "context")]
+    pub legacy_kinds: bool,
+
     /// Make every write impossible, for the console and every controller
     #[arg(long, conflicts_with = "write")]
     pub read_only: bool,
@@ -109,6 +114,11 @@ pub struct Demo {
     #[arg(long, value_name = "DIR")]
     pub flex_volume_plugin_dir: Option<PathBuf>,
 
+    /// Let nodes attach and mount the kinds of volumes that Kubernetes has no
+    /// more, on simulated disks
+    #[arg(long)]
+    pub legacy_kinds: bool,
+
     /// Scenario to play: a name, or a YAML file
     #[arg(long, value_name = "NAME")]
     pub scenario: Option<String>,
@@ -153,6 +163,11 @@ pub struct Serve {
     /// vendor~driver/driver; they are run as this user
     #[arg(long, value_name = "DIR")]
     pub flex_volume_plugin_dir: Option<PathBuf>,
+
+    /// Let nodes attach and mount the kinds of volumes that Kubernetes has no
+    /// more, on simulated disks
+    #[arg(long)]
+    pub legacy_kinds: bool,
 }
 
 /// Options of `pvdeck csi-companions`.

@@ -152,6 +152,7 @@ impl Entrance {
             drivers: EmbeddedDriver::of_a_demo(),
             outside: csi_driver::meet(&self.options.csi).await?,
             flex_volume: flex_volume::programs(self.options.flex_volume_plugin_dir.as_deref())?,
+            legacy_kinds: self.options.legacy_kinds,
             ..EmbeddedOptions::default()
         };
         let session = Session::embedded(options)

@@ -32,6 +32,7 @@ fn run(mut cli: Cli) -> Result<(), Failure> {
         cli.options.csi.extend(demo.csi);
         let directory = demo.flex_volume_plugin_dir;
         cli.options.flex_volume_plugin_dir = directory.or(cli.options.flex_volume_plugin_dir);
+        cli.options.legacy_kinds |= demo.legacy_kinds;
         cli.options.scenario = demo.scenario.or(cli.options.scenario);
         cli.command = None;
     }

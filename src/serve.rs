@@ -41,6 +41,7 @@ pub async fn run(options: Serve) -> Result<(), Failure> {
         outside,
         registry: csi_driver::registry(options.csi_registry.as_deref())?,
         flex_volume: flex_volume::programs(options.flex_volume_plugin_dir.as_deref())?,
+        legacy_kinds: options.legacy_kinds,
         ..EmbeddedOptions::default()
     })
     .map_err(|error| Failure::new(format!("the embedded cluster does not start: {error}")))?;

@@ -122,6 +122,8 @@ pub struct EmbeddedOptions {
     pub registry: Option<Registry>,
     /// Real FlexVolume drivers for the simulated machines.
     pub flex_volume: Option<Arc<Programs>>,
+    /// Whether the nodes know the kinds of volumes that Kubernetes has no more.
+    pub legacy_kinds: bool,
 }
 
 impl Default for EmbeddedOptions {
@@ -135,6 +137,7 @@ impl Default for EmbeddedOptions {
             outside: None,
             registry: None,
             flex_volume: None,
+            legacy_kinds: false,
         }
     }
 }
@@ -201,6 +204,7 @@ impl Session {
             outside,
             registry,
             flex_volume,
+            legacy_kinds,
         } = options;
         let path = WritePath::new(base, "default", clock, access);
         let options = WatchOptions { hosting: controllers.is_some(), ..WatchOptions::default() };
@@ -227,7 +231,7 @@ impl Session {
                 let paths = outside.map(|outside| outside.paths);
                 let paths = paths.or(registry.map(|registry| registry.paths));
                 let plugin = CsiPlugin::new(controllers.csi.on_nodes.clone(), paths);
-                let machines = world.clone().map(|world| Machines::of(world, false));
+                let machines = world.clone().map(|world| Machines::of(world, legacy_kinds));
                 controllers.machines = machines.map(|machines| machines.with_csi(plugin));
                 if let (Some(world), Some(programs)) = (&world, flex_volume) {
                     world.set_programs(programs);

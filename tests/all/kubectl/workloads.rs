@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::kubectl::{Kubectl, has, with_each};
+use crate::kubectl::{Kubectl, has, with_each, with_each_serving};
 
 const APPS: &str = r#"
 apiVersion: apps/v1
@@ -117,6 +117,55 @@ async fn cascades_and_namespaces_end_as_asked() {
         // Waits until it is gone.
         has(&kubectl.good("delete namespace shop").await, &["namespace \"shop\" deleted"]);
         kubectl.run("get namespace shop").await.bad();
+    })
+    .await;
+}
+
+/// A disk that is translated to a driver elsewhere, and one that nothing knows.
+const OF_OLD: &str = r#"
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: gce}
+spec: {
+  capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce], storageClassName: gce,
+  gcePersistentDisk: {pdName: disk-1, fsType: ext4}}
+---
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: scale}
+spec: {
+  capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce], storageClassName: scale,
+  scaleIO: {gateway: "https://x", system: s, secretRef: {name: s}, volumeName: vol-1}}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: gce}
+spec: {
+  accessModes: [ReadWriteOnce], storageClassName: gce, resources: {requests: {storage: 1Gi}}}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: scale}
+spec: {
+  accessModes: [ReadWriteOnce], storageClassName: scale, resources: {requests: {storage: 1Gi}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec: {
+  containers: [{name: a, image: nginx, volumeMounts: [
+    {name: gce, mountPath: /gce}, {name: scale, mountPath: /scale}]}],
+  volumes: [{name: gce, persistentVolumeClaim: {claimName: gce}},
+    {name: scale, persistentVolumeClaim: {claimName: scale}}]}
+"#;
+
+#[tokio::test]
+async fn legacy_kinds_attach_and_mount_where_the_nodes_are_asked_to() {
+    with_each_serving(&["--legacy-kinds"], async |kubectl| {
+        kubectl.run_with("apply -f -", OF_OLD).await.good();
+        kubectl.good("wait --for=condition=Ready pod/web --timeout=60s").await;
+        let used = kubectl.good("get node -o jsonpath={.items[*].status.volumesInUse}").await;
+        assert!(used.contains("kubernetes.io/gce-pd/disk-1"), "{used}");
     })
     .await;
 }
