@@ -182,22 +182,6 @@ pub fn start(path: &WritePath, mirror: &Mirror, clock: &Arc<dyn Clock>, options:
     start_with(&server, mirror, clock, options)
 }
 
-/// Starts the companions of drivers alone, on a cluster whose controllers run
-/// elsewhere. Needs a runtime.
-pub fn start_companions(
-    path: &WritePath,
-    mirror: &Mirror,
-    clock: &Arc<dyn Clock>,
-    csi: Csi,
-) -> Host {
-    let server = |actor: &str| -> Arc<dyn Server> { Arc::new(ClusterServer::new(path, actor)) };
-    let (mut host, stopping) = Host::empty();
-    let options = Options { csi, ..Options::default() };
-    let starter = Starter { mirror, clock, options: &options, stopping };
-    start_csi(&mut host, &starter, &server);
-    host
-}
-
 /// The same, with any server behind each actor: for tests that fail writes.
 pub fn start_with(
     server: &dyn Fn(&str) -> Arc<dyn Server>,
@@ -294,6 +278,22 @@ pub fn start_with(
         // Whoever looks for owners must have seen all that can be one.
         host.loops.push(starter.controller_with(KINDS, name, actor, health, None, reconciler));
     }
+    host
+}
+
+/// Starts the companions of drivers alone, on a cluster whose controllers run
+/// elsewhere. Needs a runtime.
+pub fn start_companions(
+    path: &WritePath,
+    mirror: &Mirror,
+    clock: &Arc<dyn Clock>,
+    csi: Csi,
+) -> Host {
+    let server = |actor: &str| -> Arc<dyn Server> { Arc::new(ClusterServer::new(path, actor)) };
+    let (mut host, stopping) = Host::empty();
+    let options = Options { csi, ..Options::default() };
+    let starter = Starter { mirror, clock, options: &options, stopping };
+    start_csi(&mut host, &starter, &server);
     host
 }
 

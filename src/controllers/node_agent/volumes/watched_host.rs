@@ -97,6 +97,10 @@ impl Host for WatchedHost {
         self.host.mounts()
     }
 
+    fn answers(&self) -> BoxFuture<'_, bool> {
+        self.host.answers()
+    }
+
     fn records(&self) -> Vec<CommandRecord> {
         self.host.records()
     }
