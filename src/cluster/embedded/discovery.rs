@@ -17,17 +17,7 @@ use crate::cluster::embedded::refusal::unknown_resource;
 use crate::cluster::embedded::registry::Served;
 use crate::cluster::embedded::reply::{Content, Reply};
 use crate::cluster::embedded::router::Routed;
-
-/// The kinds behind [`VIRTUAL`]: plural, kind, singular, namespaced.
-const VIRTUAL_KINDS: &[(&str, &str, &str, bool)] = &[
-    ("bindings", "Binding", "binding", true),
-    ("selfsubjectaccessreviews", "SelfSubjectAccessReview", "selfsubjectaccessreview", false),
-    ("selfsubjectrulesreviews", "SelfSubjectRulesReview", "selfsubjectrulesreview", false),
-    ("subjectaccessreviews", "SubjectAccessReview", "subjectaccessreview", false),
-    ("localsubjectaccessreviews", "LocalSubjectAccessReview", "localsubjectaccessreview", true),
-    ("selfsubjectreviews", "SelfSubjectReview", "selfsubjectreview", false),
-    ("tokenreviews", "TokenReview", "tokenreview", false),
-];
+use crate::model::kind::Kind;
 
 /// A resource as discovery describes it, stored or not.
 struct Announced {
@@ -115,21 +105,20 @@ impl Embedded {
             let names = served.names();
             (names.group, names.version)
         });
-        let mut groups: Vec<_> = stored.chain(VIRTUAL.iter().map(|(g, v, _)| (*g, *v))).collect();
+        let virtuals = VIRTUAL.iter().map(|kind| (kind.group, kind.version));
+        let mut groups: Vec<_> = stored.chain(virtuals).collect();
         groups.sort_unstable();
         groups.dedup();
         groups
     }
 
     fn announced(&self, group: &str, version: &str) -> Vec<Announced> {
-        let stored =
-            self.registry().all().iter().filter(|served| {
-                served.names().group == group && served.names().version == version
-            });
-        let virtuals = VIRTUAL.iter().filter(|(g, v, _)| *g == group && *v == version);
+        let is_here = |kind: &Kind| kind.group == group && kind.version == version;
+        let stored = self.registry().all().iter().filter(|served| is_here(served.names()));
+        let virtuals = VIRTUAL.iter().filter(|kind| is_here(kind));
         let mut announced: Vec<_> = stored
             .map(|served| stored_resource(*served))
-            .chain(virtuals.filter_map(|(_, _, plural)| virtual_resource(plural)))
+            .chain(virtuals.map(virtual_resource))
             .collect();
         announced.sort_by_key(|resource| resource.plural);
         announced
@@ -246,19 +235,17 @@ fn stored_resource(served: Served) -> Announced {
     }
 }
 
-fn virtual_resource(plural: &str) -> Option<Announced> {
-    let (plural, kind, singular, namespaced) =
-        *VIRTUAL_KINDS.iter().find(|(name, ..)| *name == plural)?;
-    Some(Announced {
-        plural,
-        singular,
-        kind,
-        namespaced,
+fn virtual_resource(kind: &'static Kind) -> Announced {
+    Announced {
+        plural: kind.plural,
+        singular: kind.singular,
+        kind: kind.kind,
+        namespaced: kind.namespaced,
         verbs: &["create"],
-        short: &[],
+        short: kind.short,
         categories: &[],
         subresources: &[],
-    })
+    }
 }
 
 fn api_group(group: &str, version: &str) -> Value {

@@ -11,8 +11,11 @@
 //! router and the store know no kind by name. In process an [`Embedded`] is a
 //! `tower::Service`; [`serve`] puts the same on loopback HTTPS.
 //!
-//! Deliberately absent for now: protobuf bodies, server-side apply and the
-//! ownership of fields (`managedFields` are not kept), durability (its place is
+//! Bodies come as JSON, YAML or protobuf; answers are JSON or YAML, which every
+//! client accepts beside what it asks for first.
+//!
+//! Deliberately absent for now: server-side apply and the ownership of fields
+//! (`managedFields` are not kept), durability (its place is
 //! [`store::CommitLog`]), and every controller: what real clusters leave to
 //! the garbage collector and the namespace controller is not done here.
 
@@ -46,6 +49,7 @@ mod router;
 mod selector;
 mod subresource;
 mod watch;
+mod wire;
 mod write;
 
 use std::convert::Infallible;

@@ -2,6 +2,7 @@
 
 use crate::cluster::embedded::query::percent_decoded;
 use crate::cluster::embedded::registry::{Registry, Served};
+use crate::model::kind::Kind;
 
 /// What lies behind a path.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ pub enum Target {
     /// A collection, an object or a subresource.
     Resource(ResourcePath),
     /// A resource that stores nothing: reviews and bindings.
-    Virtual { group: String, plural: String, namespace: Option<String> },
+    Virtual { kind: &'static Kind, namespace: Option<String> },
     /// A served group and version, but no such resource.
     UnknownResource,
     /// Nothing.
@@ -42,16 +43,45 @@ pub struct ResourcePath {
     pub subresource: Option<String>,
 }
 
-/// Resources that only take a POST: group, version, plural.
-pub const VIRTUAL: &[(&str, &str, &str)] = &[
-    ("", "v1", "bindings"),
-    ("authorization.k8s.io", "v1", "selfsubjectaccessreviews"),
-    ("authorization.k8s.io", "v1", "selfsubjectrulesreviews"),
-    ("authorization.k8s.io", "v1", "subjectaccessreviews"),
-    ("authorization.k8s.io", "v1", "localsubjectaccessreviews"),
-    ("authentication.k8s.io", "v1", "selfsubjectreviews"),
-    ("authentication.k8s.io", "v1", "tokenreviews"),
+/// Kinds that are only created, and then answered instead of stored.
+pub const VIRTUAL: &[Kind] = &[
+    virtual_kind("", "Binding", "bindings", "binding", true),
+    review("SelfSubjectAccessReview", "selfsubjectaccessreviews", "selfsubjectaccessreview"),
+    review("SelfSubjectRulesReview", "selfsubjectrulesreviews", "selfsubjectrulesreview"),
+    review("SubjectAccessReview", "subjectaccessreviews", "subjectaccessreview"),
+    virtual_kind(
+        AUTHORIZATION,
+        "LocalSubjectAccessReview",
+        "localsubjectaccessreviews",
+        "localsubjectaccessreview",
+        true,
+    ),
+    virtual_kind(
+        AUTHENTICATION,
+        "SelfSubjectReview",
+        "selfsubjectreviews",
+        "selfsubjectreview",
+        false,
+    ),
+    virtual_kind(AUTHENTICATION, "TokenReview", "tokenreviews", "tokenreview", false),
 ];
+
+const AUTHENTICATION: &str = "authentication.k8s.io";
+const AUTHORIZATION: &str = "authorization.k8s.io";
+
+const fn review(kind: &'static str, plural: &'static str, singular: &'static str) -> Kind {
+    virtual_kind(AUTHORIZATION, kind, plural, singular, false)
+}
+
+const fn virtual_kind(
+    group: &'static str,
+    kind: &'static str,
+    plural: &'static str,
+    singular: &'static str,
+    namespaced: bool,
+) -> Kind {
+    Kind { group, version: "v1", kind, plural, singular, short: &[], namespaced }
+}
 
 impl Target {
     /// Reads a path.
@@ -98,12 +128,12 @@ fn resource(group: &str, version: &str, rest: &[&str], registry: &Registry) -> T
         [plural, name, subresource @ ..] => (*plural, Some(*name), Some(subresource.join("/"))),
         [] => return Target::Unknown,
     };
-    if VIRTUAL.contains(&(group, version, plural)) && name.is_none() {
-        return Target::Virtual {
-            group: group.to_owned(),
-            plural: plural.to_owned(),
-            namespace: namespace.map(str::to_owned),
-        };
+    let addressed =
+        |kind: &&Kind| (kind.group, kind.version, kind.plural) == (group, version, plural);
+    if let Some(kind) = VIRTUAL.iter().find(addressed)
+        && name.is_none()
+    {
+        return Target::Virtual { kind, namespace: namespace.map(str::to_owned) };
     }
     let is_served = registry.serves(group, version);
     let Some(served) = registry.by_path(group, version, plural) else {

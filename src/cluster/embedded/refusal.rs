@@ -144,6 +144,11 @@ pub fn unknown_format(accepted: &str) -> ApiError {
     ApiError::new(415, "UnsupportedMediaType", message)
 }
 
+/// The refusal of an object's body.
+pub fn unknown_object_format() -> ApiError {
+    unknown_format("application/json, application/yaml, application/vnd.kubernetes.protobuf")
+}
+
 /// 422 about options, such as `ListOptions`.
 pub fn bad_options(kind: &str, check: impl FnOnce(&mut FieldErrors)) -> ApiError {
     let mut errors = FieldErrors::default();

@@ -9,12 +9,13 @@ use crate::cluster::embedded::Embedded;
 use crate::cluster::embedded::negotiate::Form;
 use crate::cluster::embedded::path::ResourcePath;
 use crate::cluster::embedded::query::Query;
-use crate::cluster::embedded::refusal::{bad_request, unknown_format, unknown_resource};
+use crate::cluster::embedded::refusal::{bad_request, unknown_object_format, unknown_resource};
 use crate::cluster::embedded::reply::Reply;
 use crate::cluster::embedded::router::{User, call};
+use crate::cluster::embedded::schema::{self, FieldValidation, Format};
 use crate::cluster::embedded::status::ApiError;
 use crate::cluster::embedded::write::timestamp;
-use crate::model::kind;
+use crate::model::kind::{self, Kind};
 
 /// The user of requests that come from inside.
 const OWN_USER: &str = "admin";
@@ -25,20 +26,18 @@ impl Embedded {
     pub(super) fn virtual_resource(
         &self,
         parts: &Parts,
-        group: &str,
-        plural: &str,
+        kind: &'static Kind,
         namespace: Option<String>,
         query: Query,
         body: Bytes,
     ) -> Result<Reply, ApiError> {
-        if plural == "bindings" {
-            let namespace = namespace.ok_or_else(unknown_resource)?;
-            return self.bind_by_name(parts, namespace, query, body);
-        }
-        let mut review = read(parts, &body)?;
-        check_type(&review, group, plural)?;
+        let mut review = read(parts, kind, &body)?;
         let user = parts.extensions.get::<User>().map_or(OWN_USER, |user| &user.0);
-        match plural {
+        match kind.plural {
+            "bindings" => {
+                let namespace = namespace.ok_or_else(unknown_resource)?;
+                return self.bind_by_name(parts, namespace, query, body, &review);
+            }
             "selfsubjectaccessreviews" | "subjectaccessreviews" | "localsubjectaccessreviews" => {
                 review["status"] = json!({"allowed": true});
             }
@@ -75,9 +74,9 @@ impl Embedded {
         namespace: String,
         query: Query,
         body: Bytes,
+        binding: &Value,
     ) -> Result<Reply, ApiError> {
         let served = self.registry().by_kind(kind::POD).ok_or_else(unknown_resource)?;
-        let binding = read(parts, &body)?;
         let path = ResourcePath {
             served,
             namespace: Some(namespace),
@@ -88,36 +87,10 @@ impl Embedded {
     }
 }
 
-fn read(parts: &Parts, body: &[u8]) -> Result<Value, ApiError> {
+/// Reads an object of the kind that the path names.
+fn read(parts: &Parts, kind: &'static Kind, body: &[u8]) -> Result<Value, ApiError> {
     let content_type = parts.headers.get(http::header::CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let bad = |error: String| {
-        bad_request(format!("couldn't get version/kind; json parse error: {error}"))
-    };
-    let value: Value = match content_type.split(';').next().unwrap_or_default().trim() {
-        "" | "application/json" => serde_json::from_slice(body).map_err(|e| bad(e.to_string()))?,
-        "application/yaml" => serde_yaml::from_slice(body).map_err(|e| bad(e.to_string()))?,
-        _ => {
-            return Err(unknown_format(
-                "application/json, application/yaml, application/vnd.kubernetes.protobuf",
-            ));
-        }
-    };
-    if value.is_object() { Ok(value) } else { Err(bad("an object is expected".to_owned())) }
-}
-
-/// A review must be of the kind its path names; an absent type is filled in.
-fn check_type(review: &Value, group: &str, plural: &str) -> Result<(), ApiError> {
-    let kind = review["kind"].as_str().unwrap_or_default();
-    let api_version = review["apiVersion"].as_str().unwrap_or_default();
-    let expected = format!("{group}/v1");
-    if api_version != expected {
-        return Err(bad_request(format!(
-            "the API version in the data ({api_version}) does not match the expected API version ({expected})"
-        )));
-    }
-    if format!("{}s", kind.to_lowercase()) != plural {
-        return Err(bad_request(format!("{kind:?} is not what is created at {plural:?}")));
-    }
-    Ok(())
+    let format = Format::named(content_type).ok_or_else(unknown_object_format)?;
+    schema::decode(kind, body, format, FieldValidation::Ignore).map(|decoded| decoded.object)
 }

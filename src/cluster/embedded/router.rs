@@ -77,13 +77,12 @@ impl Embedded {
                 (Some(_), None) => self.object(parts, method, path, query, body).await,
                 (Some(_), Some(_)) => self.subresource(parts, method, path, query, body),
             },
-            Target::Virtual { group, plural, namespace } => {
+            Target::Virtual { kind, namespace } => {
                 let media = negotiate(&parts.headers, &query, Offer::Plain)?;
                 if method != Method::POST {
                     return Err(method_not_allowed());
                 }
-                let reply =
-                    self.virtual_resource(parts, &group, &plural, namespace, query, body)?;
+                let reply = self.virtual_resource(parts, kind, namespace, query, body)?;
                 Ok((reply, media.encoding))
             }
             Target::UnknownResource | Target::Unknown => Err(unknown_resource()),

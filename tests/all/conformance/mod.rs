@@ -12,6 +12,7 @@ mod kinds;
 mod kube_client;
 mod list;
 mod patch;
+mod protobuf;
 mod quota;
 mod served;
 mod subresources;

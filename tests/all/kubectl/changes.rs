@@ -34,6 +34,34 @@ async fn apply_creates_then_changes_then_leaves_alone() {
     .await;
 }
 
+/// What kubectl makes from its own types it sends in protobuf.
+#[tokio::test]
+async fn objects_are_created_from_words() {
+    with_each(async |kubectl| {
+        has(&kubectl.good("create namespace shop").await, &["namespace/shop created"]);
+        for words in [
+            "configmap cfg --from-literal=a=b",
+            "secret generic key --from-literal=k=v",
+            "quota limit --hard=requests.storage=10Gi,persistentvolumeclaims=5",
+            "serviceaccount robot",
+            "service clusterip web --tcp=80:8080",
+            "deployment web --image=nginx",
+        ] {
+            has(&kubectl.good(&format!("create {words} -n shop")).await, &[" created"]);
+        }
+        let path = "jsonpath={.spec.hard}";
+        let hard = kubectl.good(&format!("get quota limit -n shop -o {path}")).await;
+        assert_eq!(hard, r#"{"persistentvolumeclaims":"5","requests.storage":"10Gi"}"#);
+        let path = "jsonpath={.spec.ports[0].targetPort}/{.spec.type}";
+        assert_eq!(kubectl.good(&format!("get svc web -n shop -o {path}")).await, "8080/ClusterIP");
+        let path = "jsonpath={.spec.replicas}/{.spec.template.spec.containers[0].image}";
+        assert_eq!(kubectl.good(&format!("get deploy web -n shop -o {path}")).await, "1/nginx");
+        assert_eq!(kubectl.good("get secret key -n shop -o jsonpath={.data.k}").await, "dg==");
+        has(&kubectl.good("auth can-i create pods").await, &["yes"]);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn patches_of_all_kinds_labels_and_annotations() {
     with_each(async |kubectl| {

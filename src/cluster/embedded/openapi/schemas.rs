@@ -151,11 +151,10 @@ fn property(of: &ObjectType, field: &Field, version: Version) -> Value {
 
 fn type_schema(of: &Type, version: Version) -> Value {
     match of {
-        Type::Text | Type::Duration => json!({"type": "string"}),
+        Type::Text => json!({"type": "string"}),
         Type::Bool => json!({"type": "boolean"}),
         Type::Int32 => json!({"type": "integer", "format": "int32"}),
         Type::Int64 => json!({"type": "integer", "format": "int64"}),
-        Type::Number => json!({"type": "number", "format": "double"}),
         Type::Bytes => json!({"type": "string", "format": "byte"}),
         Type::Any => json!({"type": "object"}),
         Type::Quantity => version.reference("io.k8s.apimachinery.pkg.api.resource.Quantity"),

@@ -33,12 +33,7 @@ fn is_written_unset(field: &Field) -> bool {
 fn has_no_absence(of: &Type) -> bool {
     matches!(
         of,
-        Type::Object(_)
-            | Type::Time
-            | Type::MicroTime
-            | Type::IntOrString
-            | Type::Quantity
-            | Type::Duration
+        Type::Object(_) | Type::Time | Type::MicroTime | Type::IntOrString | Type::Quantity
     )
 }
 
@@ -69,9 +64,8 @@ fn is_normal(value: &Value, of: &Type) -> bool {
     match (of, value) {
         (_, Value::Null) => false,
         (Type::Any, _)
-        | (Type::Text | Type::Duration | Type::IntOrString, Value::String(_))
-        | (Type::Bool, Value::Bool(_))
-        | (Type::Number, Value::Number(_)) => true,
+        | (Type::Text | Type::IntOrString, Value::String(_))
+        | (Type::Bool, Value::Bool(_)) => true,
         (Type::Object(index), Value::Object(map)) => are_normal(map, object_type(*index)),
         (Type::Map(item), Value::Object(map)) => {
             map.keys().is_sorted() && map.values().all(|value| is_normal(value, item))

@@ -1,7 +1,7 @@
 //! The types of the served kinds as data, and what follows from them.
 //!
 //! ```text
-//! types.txt -> table -> decode     bytes to an object in normal form, or the server's refusal
+//! types.txt -> table -> decode     text or protobuf to an object in normal form, or the refusal
 //!                    -> normalise  the same for an object made or changed in here
 //!                    -> openapi    the published schemas
 //!                    -> fields     merge keys for strategic merge patches
@@ -15,11 +15,14 @@
 mod decode;
 mod is_normal;
 mod normal_form;
+mod protobuf;
+#[cfg(test)]
+mod protobuf_tests;
 mod table;
 #[cfg(test)]
 mod tests;
 mod text;
 
-pub use decode::{Decoded, FieldValidation, Format, decode, decode_value};
+pub use decode::{Decoded, FieldValidation, Format, decode, decode_as, decode_value};
 pub use normal_form::normalise;
 pub use table::{Field, Merge, ObjectType, Presence, Type, named, object_type, object_types, root};

@@ -120,11 +120,10 @@ impl Walk {
             Type::Time | Type::MicroTime => Some(Value::Null),
             Type::IntOrString => Some(0.into()),
             Type::Quantity => Some("0".into()),
-            Type::Duration => Some("0s".into()),
             _ if !always => None,
             Type::Text => Some("".into()),
             Type::Bool => Some(false.into()),
-            Type::Int32 | Type::Int64 | Type::Number => Some(0.into()),
+            Type::Int32 | Type::Int64 => Some(0.into()),
             Type::List(_) | Type::Map(_) | Type::Bytes | Type::Any => Some(Value::Null),
         })
     }
@@ -142,7 +141,7 @@ impl Walk {
         }
         let found = match (of, value) {
             (Type::Any, value)
-            | (Type::Text | Type::Duration, value @ Value::String(_))
+            | (Type::Text, value @ Value::String(_))
             | (Type::Bool, value @ Value::Bool(_)) => Ok(value),
             (Type::Object(index), Value::Object(map)) => {
                 return Ok(Some(self.fields(map, object_type(*index))?.into()));
@@ -155,7 +154,6 @@ impl Walk {
                 Ok(Value::Number(n))
             }
             (Type::Int64, Value::Number(n)) if n.is_i64() => Ok(Value::Number(n)),
-            (Type::Number, Value::Number(n)) => Ok(Value::Number(n)),
             (Type::IntOrString, value @ Value::String(_)) => Ok(value),
             (Type::IntOrString, Value::Number(n))
                 if n.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) =>
@@ -235,7 +233,7 @@ impl Walk {
             Value::Null => "null".to_owned(),
             Value::Bool(_) => "bool".to_owned(),
             Value::Number(number)
-                if matches!(of, Type::Int32 | Type::Int64 | Type::IntOrString | Type::Number) =>
+                if matches!(of, Type::Int32 | Type::Int64 | Type::IntOrString) =>
             {
                 format!("number {number}")
             }
@@ -284,11 +282,9 @@ fn go_type(of: &Type) -> String {
         Type::Bool => "bool".to_owned(),
         Type::Int32 => "int32".to_owned(),
         Type::Int64 => "int64".to_owned(),
-        Type::Number => "float64".to_owned(),
         Type::Quantity => "resource.Quantity".to_owned(),
         Type::Time => "v1.Time".to_owned(),
         Type::MicroTime => "v1.MicroTime".to_owned(),
-        Type::Duration => "v1.Duration".to_owned(),
         Type::IntOrString => "intstr.IntOrString".to_owned(),
         Type::Bytes => "[]uint8".to_owned(),
         Type::Any => "runtime.RawExtension".to_owned(),
@@ -302,7 +298,7 @@ fn zero(of: &Type) -> Value {
     match of {
         Type::Text | Type::Bytes => "".into(),
         Type::Bool => false.into(),
-        Type::Int32 | Type::Int64 | Type::Number | Type::IntOrString => 0.into(),
+        Type::Int32 | Type::Int64 | Type::IntOrString => 0.into(),
         Type::Quantity => "0".into(),
         Type::Object(_) => json!({}),
         _ => Value::Null,

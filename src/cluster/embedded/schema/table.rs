@@ -16,6 +16,7 @@ pub struct ObjectType {
     pub atomic: bool,
     pub fields: Vec<Field>,
     by_name: HashMap<&'static str, usize>,
+    by_place: HashMap<Place, usize>,
 }
 
 /// A field of a structured type.
@@ -23,6 +24,8 @@ pub struct ObjectType {
 pub struct Field {
     pub name: &'static str,
     pub of: Type,
+    /// Where protobuf has it; `None` for what only JSON says.
+    pub place: Option<Place>,
     /// Absent and zero are two things.
     pub optional: bool,
     pub presence: Presence,
@@ -34,6 +37,15 @@ pub struct Field {
     /// Server-side apply: `atomic`, `set`, or the keys of a map, separated by
     /// commas.
     pub list: Option<&'static str>,
+}
+
+/// Where protobuf has a field: its number, in the type's own message or in one
+/// that Go embeds, whose fields JSON has among the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// The number of the embedded message.
+    pub embedded: Option<u32>,
+    pub number: u32,
 }
 
 /// When a field that has its zero value is written.
@@ -63,11 +75,9 @@ pub enum Type {
     Bool,
     Int32,
     Int64,
-    Number,
     Quantity,
     Time,
     MicroTime,
-    Duration,
     IntOrString,
     Bytes,
     /// Anything, kept as it is.
@@ -84,14 +94,47 @@ impl ObjectType {
         Some(&self.fields[self.field_index(name)?])
     }
 
-    /// The field's place.
+    fn push(&mut self, field: Field) {
+        let index = self.fields.len();
+        self.by_name.insert(field.name, index);
+        if let Some(place) = field.place {
+            self.by_place.insert(place, index);
+        }
+        self.fields.push(field);
+    }
+
+    /// The field's index among all.
     pub(super) fn field_index(&self, name: &str) -> Option<usize> {
         self.by_name.get(name).copied()
+    }
+
+    /// The field at that place of a message.
+    pub(super) fn field_at(&self, place: Place) -> Option<&Field> {
+        Some(&self.fields[*self.by_place.get(&place)?])
+    }
+
+    /// Whether a field's content is a message whose fields are this type's own.
+    pub(super) fn embeds(&self, number: u32) -> bool {
+        let embedded = |place: Place| place.embedded == Some(number);
+        self.fields.iter().any(|field| field.place.is_some_and(embedded))
     }
 
     /// `core.v1.PersistentVolumeSpec`.
     pub fn full_name(&self) -> String {
         format!("{}.{}", self.package, self.name)
+    }
+}
+
+impl Place {
+    /// Reads `7`, or `2.7` for a field of an embedded message.
+    fn read(text: &str) -> Option<Self> {
+        let place = match text.split_once('.') {
+            Some((embedded, number)) => {
+                Self { embedded: Some(embedded.parse().ok()?), number: number.parse().ok()? }
+            }
+            None => Self { embedded: None, number: text.parse().ok()? },
+        };
+        Some(place)
     }
 }
 
@@ -147,6 +190,7 @@ impl Table {
                     atomic: flags == "atomic",
                     fields: Vec::new(),
                     by_name: HashMap::new(),
+                    by_place: HashMap::new(),
                 });
             }
         }
@@ -154,9 +198,7 @@ impl Table {
         for line in lines() {
             if line.starts_with(' ') {
                 let field = table.field(line, table.types[at - 1].package);
-                let fields = table.types[at - 1].fields.len();
-                table.types[at - 1].by_name.insert(field.name, fields);
-                table.types[at - 1].fields.push(field);
+                table.types[at - 1].push(field);
             } else if !line.starts_with('[') {
                 at += 1;
             }
@@ -181,6 +223,7 @@ impl Table {
         let mut field = Field {
             name,
             of,
+            place: None,
             optional,
             presence: Presence::OmitEmpty,
             required: false,
@@ -190,6 +233,7 @@ impl Table {
         };
         for flag in words {
             match flag.split_once('=').unwrap_or((flag, "")) {
+                ("", place) => field.place = Place::read(place),
                 ("always", _) => field.presence = Presence::Always,
                 ("omitzero", _) => field.presence = Presence::OmitZero,
                 ("required", _) => field.required = true,
@@ -212,11 +256,9 @@ impl Table {
             "bool" => Type::Bool,
             "int32" => Type::Int32,
             "int64" => Type::Int64,
-            "number" => Type::Number,
             "Quantity" => Type::Quantity,
             "Time" => Type::Time,
             "MicroTime" => Type::MicroTime,
-            "Duration" => Type::Duration,
             "IntOrString" => Type::IntOrString,
             "bytes" => Type::Bytes,
             "any" => Type::Any,
@@ -239,6 +281,17 @@ mod tests {
     fn every_served_kind_has_its_type() {
         for row in kinds::ALL {
             assert!(root(row.names).is_some(), "{} {}", row.names.group, row.names.kind);
+        }
+    }
+
+    #[test]
+    fn protobuf_has_every_field_but_the_type_of_an_object() {
+        for of in object_types() {
+            assert_eq!(of.by_place.len(), of.fields.iter().filter(|f| f.place.is_some()).count());
+            for field in &of.fields {
+                let says_type = matches!(field.name, "kind" | "apiVersion");
+                assert!(field.place.is_some() || says_type, "{} {}", of.full_name(), field.name);
+            }
         }
     }
 

@@ -5,8 +5,6 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::decode::Format;
-
 /// A value as it was written.
 #[derive(Debug)]
 pub struct Parsed {
@@ -15,22 +13,14 @@ pub struct Parsed {
     pub duplicates: Vec<String>,
 }
 
-/// Reads a body. The error is in the words of a Go JSON parser where that
+/// Reads a JSON body. The error is in the words of a Go JSON parser where that
 /// matters to clients.
-pub fn parse(body: &[u8], format: Format) -> Result<Parsed, String> {
+pub fn json(body: &[u8]) -> Result<Parsed, String> {
     let mut duplicates = Vec::new();
-    let value = match format {
-        Format::Json => json(body, &mut duplicates)?,
-        Format::Yaml => yaml(body, &mut duplicates)?,
-    };
-    Ok(Parsed { value, duplicates })
-}
-
-fn json(body: &[u8], duplicates: &mut Vec<String>) -> Result<Value, String> {
     let mut source = serde_json::Deserializer::from_slice(body);
-    let seed = Node { path: String::new(), duplicates };
+    let seed = Node { path: String::new(), duplicates: &mut duplicates };
     let read = seed.deserialize(&mut source).and_then(|value| source.end().map(|()| value));
-    read.map_err(|error| {
+    let value = read.map_err(|error| {
         if error.is_eof() {
             return "unexpected end of JSON input".to_owned();
         }
@@ -41,7 +31,8 @@ fn json(body: &[u8], duplicates: &mut Vec<String>) -> Result<Value, String> {
             Some(found) => format!("invalid character {found:?} looking for beginning of value"),
             None => error.to_string(),
         }
-    })
+    })?;
+    Ok(Parsed { value, duplicates })
 }
 
 /// The character at a place counted from 1, as the parser gives it.
@@ -51,13 +42,16 @@ fn character_at(body: &[u8], line: usize, column: usize) -> Option<char> {
     byte.is_ascii().then_some(char::from(byte))
 }
 
-fn yaml(body: &[u8], duplicates: &mut Vec<String>) -> Result<Value, String> {
+/// Reads a YAML body.
+pub fn yaml(body: &[u8]) -> Result<Parsed, String> {
+    let mut duplicates = Vec::new();
     let text = std::str::from_utf8(body).map_err(|error| format!("yaml: {error}"))?;
     let options = yaml_options();
-    serde_yaml::with_deserializer_from_str_with_options(text, options, |source| {
-        Node { path: String::new(), duplicates }.deserialize(source)
+    let value = serde_yaml::with_deserializer_from_str_with_options(text, options, |source| {
+        Node { path: String::new(), duplicates: &mut duplicates }.deserialize(source)
     })
-    .map_err(|error| format!("yaml: {error}"))
+    .map_err(|error| format!("yaml: {error}"))?;
+    Ok(Parsed { value, duplicates })
 }
 
 /// YAML as Kubernetes reads it: old octal numbers, `yes` and `no` as booleans,
@@ -173,39 +167,37 @@ impl<'de> DeserializeSeed<'de> for Key {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
     fn a_field_given_twice_is_named_and_its_last_value_counts() {
         let body = br#"{"spec": {"a": 1, "list": [{"x": 1, "x": 2}], "a": 2}}"#;
-        let parsed = parse(body, Format::Json).expect("it is JSON");
-        assert_eq!(parsed.value, json!({"spec": {"a": 2, "list": [{"x": 2}]}}));
+        let parsed = json(body).expect("it is JSON");
+        assert_eq!(parsed.value, serde_json::json!({"spec": {"a": 2, "list": [{"x": 2}]}}));
         assert_eq!(parsed.duplicates, ["spec.list[0].x", "spec.a"]);
     }
 
     #[test]
     fn yaml_reads_as_kubernetes_reads_it() {
         let body = b"mode: 0644\nsize: 1Gi\non: true\nlist:\n- a\n- 2\nmode: 0600\n";
-        let parsed = parse(body, Format::Yaml).expect("it is YAML");
+        let parsed = yaml(body).expect("it is YAML");
         assert_eq!(
             parsed.value,
-            json!({"mode": 0o600, "size": "1Gi", "on": true, "list": ["a", 2]})
+            serde_json::json!({"mode": 0o600, "size": "1Gi", "on": true, "list": ["a", 2]})
         );
         assert_eq!(parsed.duplicates, ["mode"]);
     }
 
     #[test]
     fn broken_text_is_refused_in_the_parser_s_words() {
-        assert_eq!(parse(b"{", Format::Json).unwrap_err(), "unexpected end of JSON input");
+        assert_eq!(json(b"{").unwrap_err(), "unexpected end of JSON input");
         assert_eq!(
-            parse(b"nope", Format::Json).unwrap_err(),
+            json(b"nope").unwrap_err(),
             "invalid character 'o' looking for beginning of value"
         );
-        assert_eq!(parse(&b"[".repeat(1000), Format::Json).unwrap_err(), "exceeded max depth");
-        assert!(parse(b"a: [1", Format::Yaml).is_err());
-        assert!(parse(&b"[".repeat(100_000), Format::Yaml).is_err());
+        assert_eq!(json(&b"[".repeat(1000)).unwrap_err(), "exceeded max depth");
+        assert!(yaml(b"a: [1").is_err());
+        assert!(yaml(&b"[".repeat(100_000)).is_err());
     }
 
     proptest::proptest! {
@@ -217,8 +209,8 @@ mod tests {
         #[test]
         fn no_bytes_make_the_reader_panic(bytes: Vec<u8>, text in "[-{}\\[\\]:,&*!|>'\"a0 \n#%@`]{0,40}") {
             for body in [bytes.as_slice(), text.as_bytes()] {
-                let _ = parse(body, Format::Json);
-                let _ = parse(body, Format::Yaml);
+                let _ = json(body);
+                let _ = yaml(body);
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::cluster::embedded::write::{Call, Proposal, RACE_TRIES, timestamp};
 impl Embedded {
     /// Answers a POST of a Binding; the call's path names the pod.
     pub(in crate::cluster::embedded) fn bind(&self, call: &Call) -> Result<Reply, ApiError> {
-        let binding = call.value()?;
+        let binding = call.value("core.v1.Binding")?;
         let named = binding["metadata"]["name"].as_str().unwrap_or_default();
         if !named.is_empty() && named != call.name() {
             return Err(bad_request("name in URL does not match name in Binding object"));

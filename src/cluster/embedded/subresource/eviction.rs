@@ -12,7 +12,7 @@ use crate::cluster::embedded::write::Call;
 impl Embedded {
     /// Answers a POST of an Eviction.
     pub(super) fn evict(&self, call: &Call) -> Result<Reply, ApiError> {
-        let eviction = call.value()?;
+        let eviction = call.value("policy.v1.Eviction")?;
         let named = eviction["metadata"]["name"].as_str().unwrap_or_default();
         if !named.is_empty() && named != call.name() {
             return Err(bad_request("name in URL does not match name in Eviction object"));

@@ -23,7 +23,7 @@ impl Embedded {
 
     /// Answers a PUT.
     pub(super) fn replace_scale(&self, call: &Call) -> Result<Reply, ApiError> {
-        let scale = call.value()?;
+        let scale = call.value("autoscaling.v1.Scale")?;
         let named = scale["metadata"]["name"].as_str().unwrap_or_default();
         if named != call.name() {
             return Err(bad_request(format!(

@@ -147,7 +147,7 @@ fn internal_zero(of: &Type) -> Value {
         Type::Object(index) => internal(&Value::Null, object_type(*index)),
         Type::Text => "".into(),
         Type::Bool => false.into(),
-        Type::Int32 | Type::Int64 | Type::Number => 0.into(),
+        Type::Int32 | Type::Int64 => 0.into(),
         Type::Quantity => "0".into(),
         _ => Value::Null,
     }

@@ -29,7 +29,8 @@ pub struct DeleteOptions {
 impl DeleteOptions {
     /// Reads them from the body if there is one, else from the query.
     pub fn parse(call: &Call) -> Result<Self, ApiError> {
-        let body = if call.body.is_empty() { Value::Null } else { call.value()? };
+        let body =
+            if call.body.is_empty() { Value::Null } else { call.value("meta.v1.DeleteOptions")? };
         let given = |name: &str| match &body {
             Value::Null => call.query.get(name).map(Value::from).unwrap_or_default(),
             body => body[name].clone(),

@@ -20,10 +20,12 @@ use crate::cluster::embedded::kind::AdmissionView;
 use crate::cluster::embedded::negotiate::Form;
 use crate::cluster::embedded::path::ResourcePath;
 use crate::cluster::embedded::query::Query;
-use crate::cluster::embedded::refusal::{bad_options, bad_request, internal, unknown_format};
+use crate::cluster::embedded::refusal::{
+    bad_options, bad_request, internal, unknown_object_format,
+};
 use crate::cluster::embedded::registry::Served;
 use crate::cluster::embedded::reply::Reply;
-use crate::cluster::embedded::schema::{FieldValidation, Format};
+use crate::cluster::embedded::schema::{self, FieldValidation, Format};
 use crate::cluster::embedded::status::ApiError;
 use crate::cluster::embedded::store::history::{Author, Commit};
 use crate::cluster::embedded::store::object::{Draft, Stored};
@@ -100,31 +102,16 @@ impl Call {
         self.path.subresource.as_deref()
     }
 
-    /// How the body is written; 415 if in neither of the known ways.
+    /// How the body is written; 415 if in none of the known ways.
     pub fn format(&self) -> Result<Format, ApiError> {
-        let media = self.content_type.split(';').next().unwrap_or_default().trim();
-        match media {
-            "" | "application/json" => Ok(Format::Json),
-            "application/yaml" => Ok(Format::Yaml),
-            // Not to be told that it is accepted, as a real server would.
-            "application/vnd.kubernetes.protobuf" => {
-                Err(unknown_format("application/json, application/yaml"))
-            }
-            _ => Err(unknown_format(
-                "application/json, application/yaml, application/vnd.kubernetes.protobuf",
-            )),
-        }
+        Format::named(&self.content_type).ok_or_else(unknown_object_format)
     }
 
-    /// The body as a plain value, for bodies that are not served objects.
-    pub fn value(&self) -> Result<Value, ApiError> {
-        let bad = |error: String| {
-            bad_request(format!("couldn't get version/kind; json parse error: {error}"))
-        };
-        match self.format()? {
-            Format::Json => serde_json::from_slice(&self.body).map_err(|e| bad(e.to_string())),
-            Format::Yaml => serde_yaml::from_slice(&self.body).map_err(|e| bad(e.to_string())),
-        }
+    /// The body as a value of a type, for bodies that are not served objects.
+    pub fn value(&self, type_name: &str) -> Result<Value, ApiError> {
+        let of =
+            schema::named(type_name).ok_or_else(|| internal(format!("no type {type_name}")))?;
+        schema::decode_as(of, &self.body, self.format()?).map_err(bad_request)
     }
 
     /// Reads the options; `kind` names them in refusals.
