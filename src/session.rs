@@ -286,7 +286,7 @@ impl Session {
         let mut session = Self::open(context, server, path, options);
         let mut csi = Csi::default();
         drivers.join(&mut csi, &[], &clock);
-        let host = host::start_companions(&session.path, &session.mirror, &clock, csi);
+        let host = host::start_companions(&session.path, &session.mirror, &clock, &csi);
         session.host = Some(host);
         session
     }

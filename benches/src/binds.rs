@@ -15,6 +15,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use pvdeck::controllers::host;
+use pvdeck::controllers::persistent_volume::controller::RESYNC;
 use pvdeck::mirror::Tables;
 use pvdeck::model::claim::ClaimPhase;
 use pvdeck::model::kind::{self, Kind};
@@ -60,7 +61,7 @@ pub async fn run(over: Over, pairs: usize, with_round: bool) -> Value {
 async fn round(hosted: &Hosted) -> Value {
     settle(hosted).await;
     let clock = Stopwatch::start();
-    tokio::time::sleep(2 * host::Options::default().resync).await;
+    tokio::time::sleep(2 * RESYNC).await;
     (clock.stop().processor.as_secs_f64() * 1e3 / 2.0).into()
 }
 

@@ -23,6 +23,7 @@ pub mod local_provisioner;
 pub mod machines;
 pub mod node_agent;
 pub mod node_life;
+pub mod parts;
 pub mod persistent_volume;
 pub mod protection;
 pub mod resource_quota;

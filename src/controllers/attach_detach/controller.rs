@@ -24,12 +24,10 @@ use crate::controllers::attach_detach::operations::{Doing, OperationKey, Operati
 use crate::controllers::attach_detach::resolve;
 use crate::controllers::attach_detach::volume::{AttachableVolume, is_shared};
 use crate::controllers::attach_detach::writes;
-use crate::controllers::events::{Note, Recorder};
-use crate::controllers::health::Health;
-use crate::controllers::server::Server;
+use crate::controllers::events::Note;
+use crate::controllers::parts::Parts;
 use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
-use crate::mirror::{Mirror, Tables};
-use crate::model::clock::Clock;
+use crate::mirror::Tables;
 use crate::model::event::Severity;
 use crate::model::kind;
 use crate::model::node::Node;
@@ -42,21 +40,10 @@ use crate::plugins::plugin::Plugins;
 /// two rules disagree, and the loop must not follow them for ever.
 const STEPS_MAX: usize = 256;
 
-/// What the controller works with.
-pub struct Parts {
-    pub server: Arc<dyn Server>,
-    pub mirror: Mirror,
-    pub recorder: Recorder,
-    pub clock: Arc<dyn Clock>,
-    pub plugins: Plugins,
-    /// Whether a node that is not Ready keeps a volume for six minutes only.
-    pub force_detach: bool,
-    pub health: Health,
-}
-
 /// The attach/detach controller. Its loop's objects are nodes.
 pub struct AttachDetachController {
     parts: Parts,
+    plugins: Plugins,
     state: Mutex<State>,
     /// Held while it is found out what pods want: no node is decided about
     /// before all that is known is taken in.
@@ -135,8 +122,8 @@ enum Next {
 }
 
 impl AttachDetachController {
-    pub fn new(parts: Parts) -> Self {
-        Self { parts, state: Mutex::default(), populating: tokio::sync::Mutex::default() }
+    pub fn new(parts: Parts, plugins: Plugins) -> Self {
+        Self { parts, plugins, state: Mutex::default(), populating: tokio::sync::Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -159,7 +146,8 @@ impl AttachDetachController {
             name: node,
             node: row.as_deref(),
             untold_since: state.untold.get(node).copied(),
-            force_detach: self.parts.force_detach,
+            // As upstream unless it is told otherwise.
+            force_detach: true,
             now,
         });
         let because = verdict.because.clone();

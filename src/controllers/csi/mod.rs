@@ -46,7 +46,7 @@ pub mod topology;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::controllers::csi::shell::Shell;
+use crate::controllers::parts;
 use crate::plugins::csi::client::Client;
 
 /// How a driver's companions behave: their flags.
@@ -114,5 +114,5 @@ pub struct Parts {
     pub driver: Arc<str>,
     pub client: Client,
     pub settings: Settings,
-    pub shell: Shell,
+    pub shell: parts::Parts,
 }

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use crate::cluster::write_path::WriteError;
 use crate::controllers::csi::retries::Retries;
-use crate::controllers::csi::shell::{Shell, patch};
+use crate::controllers::csi::shell::patch;
+use crate::controllers::parts::Parts;
 use crate::controllers::work_loop::{Pass, Reconciler};
 use crate::model::kind;
 use crate::model::object::{Key, ObjectRef};
@@ -39,7 +40,7 @@ pub struct DriverOnNode {
 
 /// Keeps CSINodes by what is registered.
 pub struct Registration {
-    shell: Shell,
+    shell: Parts,
     drivers: NodeDrivers,
     retries: Retries,
     /// What each driver said of each node; asked once.
@@ -49,7 +50,7 @@ pub struct Registration {
 type NodeAndDriver = (Arc<str>, Arc<str>);
 
 impl Registration {
-    pub fn new(shell: Shell, drivers: NodeDrivers) -> Self {
+    pub fn new(shell: Parts, drivers: NodeDrivers) -> Self {
         let retries = Retries::default();
         Self { shell, drivers, retries, known: Mutex::default() }
     }

@@ -1,35 +1,22 @@
 //! What all companions do alike: read, write until done, tell.
 
-use std::sync::Arc;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::cluster::write_path::WriteError;
-use crate::controllers::events::{Note, Recorder};
-use crate::controllers::health::Health;
-use crate::controllers::server::{Server, settle};
-use crate::mirror::Mirror;
-use crate::model::clock::Clock;
+use crate::controllers::events::Note;
+use crate::controllers::parts::Parts;
+use crate::controllers::server::settle;
 use crate::model::event::Severity;
 use crate::model::kind::{self, Kind};
 use crate::model::object::{Key, ObjectRef};
 use crate::model::write::{Change, Reason, Write};
 
-/// The surroundings of a companion.
-pub struct Shell {
-    pub server: Arc<dyn Server>,
-    pub mirror: Mirror,
-    pub recorder: Recorder,
-    pub clock: Arc<dyn Clock>,
-    pub health: Health,
-}
-
 /// Names and values of a Secret.
 pub type Secrets = std::collections::HashMap<String, String>;
 
-impl Shell {
+impl Parts {
     /// An object as it is now. The error says what was tried.
     pub async fn get(&self, object: &ObjectRef) -> Result<Option<Value>, String> {
         self.server.get(object).await.map_err(|error| error.to_string())

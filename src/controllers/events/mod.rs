@@ -90,6 +90,11 @@ impl Recorder {
         (Self { queue }, notes)
     }
 
+    /// A recorder for who tells nothing.
+    pub fn silent() -> Self {
+        Self::new().0
+    }
+
     /// Tells a note; it is lost if the queue is full or closed.
     pub fn tell(&self, note: Note) {
         if let Err(error) = self.queue.try_send(note) {

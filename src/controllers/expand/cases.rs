@@ -7,10 +7,10 @@ use futures::future::{FutureExt, ready};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::controllers::csi::shell::Shell;
 use crate::controllers::events::{Note, Recorder};
 use crate::controllers::expand::controller::ExpandController;
 use crate::controllers::health::Health;
+use crate::controllers::parts::Parts;
 use crate::controllers::persistent_volume::cases::world::{HastyClock, TestServer, block_on};
 use crate::controllers::work_loop::{Outcome, Reconciler};
 use crate::mirror::Mirror;
@@ -89,7 +89,7 @@ struct World {
 fn world(claim: Value, volume: Option<Value>, plugin: Growable) -> World {
     let (server, mirror) = (Arc::new(TestServer::default()), Mirror::default());
     let (recorder, notes) = Recorder::new();
-    let shell = Shell {
+    let parts = Parts {
         server: server.clone(),
         mirror: mirror.clone(),
         recorder,
@@ -97,7 +97,7 @@ fn world(claim: Value, volume: Option<Value>, plugin: Growable) -> World {
         health: Health::default(),
     };
     let plugin = Arc::new(plugin);
-    let controller = ExpandController::new(shell, Plugins::new(vec![plugin.clone()]));
+    let controller = ExpandController::new(parts, Plugins::new(vec![plugin.clone()]));
     let controller = Arc::new(controller);
     let (claim, volume) = (server.put(claim), volume.map(|volume| server.put(volume)));
     World { server, mirror, controller, plugin, notes, claim, volume }

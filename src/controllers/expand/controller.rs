@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::future::BoxFuture;
 use serde_json::Value;
 
-use crate::controllers::csi::shell::Shell;
 use crate::controllers::expand::decide::{Next, View, decide};
 use crate::controllers::expand::growth::Growth;
 use crate::controllers::expand::growth::capacity_of;
 use crate::controllers::expand::writes::{self, Claim};
+use crate::controllers::parts::Parts;
 use crate::controllers::persistent_volume::annotations::PRE_RESIZE_CAPACITY;
 use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
 use crate::model::claim::ClaimPhase;
@@ -27,7 +27,7 @@ use crate::plugins::plugin::{Capability, Plugins, VolumePlugin};
 
 /// The controller.
 pub struct ExpandController {
-    shell: Shell,
+    parts: Parts,
     plugins: Plugins,
     /// Claims that grow, as they were last seen: only a rise is news.
     seen: Mutex<HashMap<Key, Sizes>>,
@@ -38,8 +38,8 @@ type Sizes = (Option<Quantity>, Option<Quantity>);
 
 impl ExpandController {
     /// `plugins`: those that can grow volumes from here are asked to.
-    pub fn new(shell: Shell, plugins: Plugins) -> Self {
-        Self { shell, plugins, seen: Mutex::default() }
+    pub fn new(parts: Parts, plugins: Plugins) -> Self {
+        Self { parts, plugins, seen: Mutex::default() }
     }
 
     async fn pass(self: Arc<Self>, object: ObjectRef) -> Pass {
@@ -51,10 +51,10 @@ impl ExpandController {
 
     /// Looks at a claim; the error is one to try again after.
     async fn claim(&self, object: &ObjectRef) -> Result<(), String> {
-        let Some(claim) = self.shell.get(object).await? else { return Ok(()) };
+        let Some(claim) = self.parts.get(object).await? else { return Ok(()) };
         let name = claim["spec"]["volumeName"].as_str().unwrap_or_default();
         let reference = ObjectRef::new(kind::PERSISTENT_VOLUME, Key::cluster(name));
-        let volume = self.shell.expect(&reference).await;
+        let volume = self.parts.expect(&reference).await;
         let volume = volume.map_err(|error| format!("failed to get PV \"{name}\": {error}"))?;
         let spec = VolumeSpec::from_volume(&volume, false);
         let plugin = self.plugin_for(&spec);
@@ -102,9 +102,9 @@ impl ExpandController {
         driver: &str,
     ) -> Result<(), String> {
         self.tell(claim, Severity::Normal, "ExternalExpanding", message);
-        let time = self.shell.time();
+        let time = self.parts.time();
         let decide = |now: &Value| Claim { object, now, time: &time }.for_driver(driver);
-        let Err(error) = self.shell.settle(object, decide).await else { return Ok(()) };
+        let Err(error) = self.parts.settle(object, decide).await else { return Ok(()) };
         let key = &object.key;
         let text = format!("error setting resizer annotation to pvc {key}, with error {error}");
         self.tell(claim, Severity::Warning, "ExternalExpanding", text.clone());
@@ -112,7 +112,7 @@ impl ExpandController {
     }
 
     fn tell(&self, claim: &Value, severity: Severity, reason: &'static str, message: String) {
-        self.shell.tell(kind::PERSISTENT_VOLUME_CLAIM, claim, severity, reason, message);
+        self.parts.tell(kind::PERSISTENT_VOLUME_CLAIM, claim, severity, reason, message);
     }
 
     /// Whether a change of a claim is one to look at.
@@ -120,7 +120,7 @@ impl ExpandController {
         if object.kind != kind::PERSISTENT_VOLUME_CLAIM {
             return false;
         }
-        let row = self.shell.mirror.read(|tables| {
+        let row = self.parts.mirror.read(|tables| {
             let claim = tables.claims.get(&object.key)?;
             let volume = tables.volumes.get(&Key::cluster(claim.volume_name.clone()));
             let annotated =
@@ -167,13 +167,13 @@ impl Growing<'_> {
         &self,
         decide: impl Fn(&Claim<'_>) -> Option<Write>,
     ) -> Result<(), String> {
-        let (shell, object, time) = (&self.at.shell, self.object, self.at.shell.time());
+        let (parts, object, time) = (&self.at.parts, self.object, self.at.parts.time());
         let decide = |now: &Value| decide(&Claim { object, now, time: &time });
-        shell.settle(object, decide).await.map(drop).map_err(|error| error.to_string())
+        parts.settle(object, decide).await.map(drop).map_err(|error| error.to_string())
     }
 
     async fn settle_volume(&self, decide: impl Fn(&Value) -> Option<Write>) -> Result<(), String> {
-        let settled = self.at.shell.settle(&self.reference, decide).await;
+        let settled = self.at.parts.settle(&self.reference, decide).await;
         settled.map(drop).map_err(|error| error.to_string())
     }
 

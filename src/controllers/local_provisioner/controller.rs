@@ -15,11 +15,9 @@ use super::discover::{
 use super::reclaim::{Cleaning, FAILED, Reclaim, is_mine, reclaim};
 use super::scan;
 use crate::cluster::write_path::WriteError;
-use crate::controllers::events::{Note, Recorder};
-use crate::controllers::health::Health;
-use crate::controllers::server::Server;
+use crate::controllers::events::Note;
+use crate::controllers::parts::Parts;
 use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
-use crate::mirror::Mirror;
 use crate::model::kind;
 use crate::model::node::Node;
 use crate::model::object::{Key, ObjectRef};
@@ -32,18 +30,10 @@ pub const ROUND: Duration = Duration::from_secs(10);
 /// The ConfigMap that configures the provisioner on every node.
 pub const CONFIG_MAP: (&str, &str) = ("kube-system", "local-provisioner-config");
 
-/// What the provisioner works with.
-pub struct Parts {
-    pub server: Arc<dyn Server>,
-    pub mirror: Mirror,
-    pub recorder: Recorder,
-    pub health: Health,
-    pub hosts: Arc<dyn Hosts>,
-}
-
 /// The provisioner of all nodes that have a machine.
 pub struct LocalProvisioner {
     parts: Parts,
+    hosts: Arc<dyn Hosts>,
     memory: Arc<Mutex<Memory>>,
 }
 
@@ -89,8 +79,8 @@ struct Look<'a> {
 }
 
 impl LocalProvisioner {
-    pub fn new(parts: Parts) -> Self {
-        Self { parts, memory: Arc::default() }
+    pub fn new(parts: Parts, hosts: Arc<dyn Hosts>) -> Self {
+        Self { parts, hosts, memory: Arc::default() }
     }
 
     /// Runs a provisioner on one node with a configuration of its own; from the
@@ -149,7 +139,7 @@ impl LocalProvisioner {
         let node = self.parts.mirror.read(|tables| tables.nodes.get(key).cloned());
         let (Some(config), Some(node)) = (config, node) else { return Pass::done() };
         // A node without a machine of ours has a provisioner of its own, or none.
-        let Some(host) = self.parts.hosts.host(&key.name) else { return Pass::done() };
+        let Some(host) = self.hosts.host(&key.name) else { return Pass::done() };
         let Some(hostname) = node.meta.label(HOSTNAME) else {
             let what = format!("Node does not have expected label {HOSTNAME}");
             return Pass::new(Outcome::Failed(what));

@@ -9,10 +9,10 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::Parts;
 use super::garbage::{Cause, ENDED_MAX, NodeState, cause, too_many};
 use super::taints::OUT_OF_SERVICE;
-use super::writes::{Written, disruption_target, pod_deletion, pod_reference, pod_status};
+use super::writes::{disruption_target, pod_deletion, pod_reference, pod_status};
+use crate::controllers::parts::{Parts, Written};
 use crate::controllers::work_loop::{Pass, Reconciler};
 use crate::mirror::Tables;
 use crate::model::kind;
@@ -84,16 +84,14 @@ impl PodCollector {
                 Err(pass) => return pass,
             };
             let Some((write, is_last)) = write else {
-                if permitted {
-                    self.parts.server.nothing_to_do(&object, "somebody takes care of the pod");
-                }
-                return Pass::done();
+                return self.parts.rest(&object, permitted, "somebody takes care of the pod");
             };
-            match self.parts.perform(&write).await {
-                Written::Done if is_last => return Pass::done(),
-                Written::Done => permitted = false,
-                Written::Again => permitted = true,
-                Written::Ended(pass) => return pass,
+            match self.parts.write(&write).await {
+                Written::Done(_) if is_last => return Pass::done(),
+                written => match written.end() {
+                    Some(pass) => return pass,
+                    None => permitted = matches!(written, Written::Again),
+                },
             }
         }
     }

@@ -9,11 +9,11 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::Parts;
 use super::eviction::{Act, Verdict, act, verdict};
 use super::taints::NO_EXECUTE;
-use super::writes::{Written, disruption_target, pod_deletion, pod_reference, pod_status};
+use super::writes::{disruption_target, pod_deletion, pod_reference, pod_status};
 use crate::controllers::events::Note;
+use crate::controllers::parts::{Parts, Written};
 use crate::controllers::work_loop::{Pass, Reconciler};
 use crate::model::kind;
 use crate::model::node::{Node, Taint};
@@ -156,11 +156,8 @@ impl TaintEviction {
                 (same && self.has_to_leave(&row)).then(|| (row, is_marked(live)))
             });
             let Some((row, marked)) = still else {
-                if permitted {
-                    let object = pod_reference(&pod.meta);
-                    self.parts.server.nothing_to_do(&object, "the pod may stay, or has gone");
-                }
-                return Pass::done();
+                let object = pod_reference(&pod.meta);
+                return self.parts.rest(&object, permitted, "the pod may stay, or has gone");
             };
             let why = format!("node {} has a taint that it does not tolerate", row.node);
             let write = match marked {
@@ -175,11 +172,12 @@ impl TaintEviction {
                     pod_status(&row.meta, status, Reason::new("TE2", why))
                 }
             };
-            match self.parts.perform(&write).await {
-                Written::Done if marked => return Pass::done(),
-                Written::Done => permitted = false,
-                Written::Again => permitted = true,
-                Written::Ended(pass) => return pass,
+            match self.parts.write(&write).await {
+                Written::Done(_) if marked => return Pass::done(),
+                written => match written.end() {
+                    Some(pass) => return pass,
+                    None => permitted = matches!(written, Written::Again),
+                },
             }
         }
     }

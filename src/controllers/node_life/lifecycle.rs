@@ -12,12 +12,12 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::Parts;
 use super::health::{Seen, time, unknown};
 use super::taints::{Eviction, TaintChange, is_to_be_emptied, no_execute, no_schedule};
-use super::writes::{Written, pod_status};
+use super::writes::pod_status;
 use super::zones::{Zones, zone_of};
 use crate::controllers::events::Note;
+use crate::controllers::parts::{Parts, Written};
 use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
 use crate::mirror::Mirror;
 use crate::model::kind;
@@ -138,10 +138,13 @@ impl NodeLifecycle {
                 self.parts.server.nothing_to_do(&held, "the node's state calls for it no more");
             }
             let Some((step, node)) = step else { break };
-            match self.perform(step, &node).await {
-                Written::Done => permitted = None,
-                Written::Again => permitted = on_behalf_of,
-                Written::Ended(pass) => return pass,
+            let written = match self.perform(step, &node).await {
+                Ok(written) => written,
+                Err(pass) => return pass,
+            };
+            match written.end() {
+                Some(pass) => return pass,
+                None => permitted = on_behalf_of.filter(|_| matches!(written, Written::Again)),
             }
         }
         Pass { again_after: self.wait_for_zone(&key), ..Pass::done() }
@@ -219,11 +222,11 @@ impl NodeLifecycle {
         })
     }
 
-    async fn perform(&self, step: Step, node: &Arc<Node>) -> Written {
+    async fn perform(&self, step: Step, node: &Arc<Node>) -> Result<Written, Pass> {
         match step {
             Step::Pod(write) => {
-                let written = self.parts.perform(&write).await;
-                if matches!(written, Written::Done) {
+                let written = self.parts.write(&write).await;
+                if matches!(written, Written::Done(_)) {
                     let pod = self
                         .parts
                         .mirror
@@ -233,14 +236,14 @@ impl NodeLifecycle {
                         self.parts.recorder.tell(note);
                     }
                 }
-                written
+                Ok(written)
             }
             Step::Unknown(patch) => {
                 let why = Reason::new("NL2", "its kubelet stopped posting its status");
                 let write = node_write(node, Some("status"), Change::Strategic(patch), why);
                 let was_ready = node.ready == Readiness::Ready;
-                let written = self.parts.perform(&write).await;
-                if matches!(written, Written::Done) {
+                let written = self.parts.write(&write).await;
+                if matches!(written, Written::Done(_)) {
                     self.memory().zones = None;
                     if was_ready {
                         let name = &node.meta.key.name;
@@ -248,36 +251,32 @@ impl NodeLifecycle {
                         self.parts.recorder.tell(Note::normal(&**node, "NodeNotReady", message));
                     }
                 }
-                written
+                Ok(written)
             }
             Step::Taint(change) => self.taint(&change, node).await,
         }
     }
 
     /// Changes the taints of the node as the server has it.
-    async fn taint(&self, change: &TaintChange, node: &Arc<Node>) -> Written {
-        let live = match self.parts.live(&node_reference(node)).await {
-            Ok(Some(live)) => live,
-            Ok(None) => return Written::Ended(Pass::done()),
-            Err(pass) => return Written::Ended(pass),
-        };
+    async fn taint(&self, change: &TaintChange, node: &Arc<Node>) -> Result<Written, Pass> {
+        let live = self.parts.live(&node_reference(node)).await?.ok_or_else(Pass::done)?;
         if Node::from_object(&live).is_ok_and(|live| live.meta.version != node.meta.version) {
             self.parts.mirror.observe_object(kind::NODE, &live);
-            return Written::Ended(Pass::new(Outcome::Outdated));
+            return Err(Pass::new(Outcome::Outdated));
         }
         let now = self.parts.clock.now();
         let patch = Change::Merge(change.patch(&live, now));
         let first = is_to_be_emptied(node) && change.effect == super::taints::NO_EXECUTE;
         let write = node_write(node, None, patch, Reason::new("NL5", change.words()));
-        let written = self.parts.perform(&write).await;
-        if first && matches!(written, Written::Done) {
+        let written = self.parts.write(&write).await;
+        if first && matches!(written, Written::Done(_)) {
             let mut memory = self.memory();
             let zone = zone_of(node);
             if let Some(pause) = memory.zones(&self.parts.mirror, now).pause(&zone) {
                 memory.next.insert(zone, now + pause);
             }
         }
-        written
+        Ok(written)
     }
 }
 

@@ -26,20 +26,3 @@ pub mod taints;
 pub mod zones;
 
 mod writes;
-
-use std::sync::Arc;
-
-use crate::controllers::events::Recorder;
-use crate::controllers::health::Health;
-use crate::controllers::server::Server;
-use crate::mirror::Mirror;
-use crate::model::clock::Clock;
-
-/// What each of these controllers works with.
-pub struct Parts {
-    pub server: Arc<dyn Server>,
-    pub mirror: Mirror,
-    pub recorder: Recorder,
-    pub clock: Arc<dyn Clock>,
-    pub health: Health,
-}

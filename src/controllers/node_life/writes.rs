@@ -1,49 +1,12 @@
-//! The writes that node life makes to pods, and how any of its writes goes.
+//! The writes that node life makes to pods.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::Parts;
 use super::health::time;
-use crate::cluster::write_path::WriteError;
-use crate::controllers::work_loop::{Outcome, Pass};
 use crate::model::kind;
 use crate::model::object::{Meta, ObjectRef};
 use crate::model::write::{Change, Reason, Write};
-
-/// How one write went.
-pub(super) enum Written {
-    Done,
-    /// It was held: decide again.
-    Again,
-    Ended(Pass),
-}
-
-impl Parts {
-    /// Performs a write and takes its answer in.
-    pub(super) async fn perform(&self, write: &Write) -> Written {
-        match self.server.perform(write).await {
-            Ok(answer) => {
-                self.health.wrote();
-                if !matches!(write.change, Change::Delete(_)) {
-                    self.mirror.observe_object(write.object.kind, &answer);
-                }
-                Written::Done
-            }
-            Err(WriteError::DecideAgain { .. }) => Written::Again,
-            // It has gone, and with it the cause.
-            Err(WriteError::NotFound { .. }) => Written::Ended(Pass::done()),
-            Err(WriteError::Conflict { .. }) => Written::Ended(Pass::new(Outcome::Outdated)),
-            Err(error) => Written::Ended(Pass::new(Outcome::Failed(error.to_string()))),
-        }
-    }
-
-    /// The object as the server has it now.
-    pub(super) async fn live(&self, object: &ObjectRef) -> Result<Option<Value>, Pass> {
-        let read = self.server.get(object).await;
-        read.map_err(|error| Pass::new(Outcome::Failed(error.to_string())))
-    }
-}
 
 /// A pod by its metadata.
 pub(super) fn pod_reference(meta: &Meta) -> ObjectRef {

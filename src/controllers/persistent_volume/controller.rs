@@ -7,15 +7,16 @@ mod take_in;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::cluster::write_path::WriteError;
-use crate::controllers::events::{Note, Recorder};
-use crate::controllers::health::Health;
+use crate::controllers::events::Note;
 use crate::controllers::holds::{Hold, HoldTable};
+use crate::controllers::parts::Parts;
 use crate::controllers::persistent_volume::because::Because;
 use crate::controllers::persistent_volume::cache::Cache;
 use crate::controllers::persistent_volume::claim::decide_claim;
@@ -24,11 +25,8 @@ use crate::controllers::persistent_volume::operations::Operations;
 use crate::controllers::persistent_volume::verdict::{Live, Operation, Step, Verdict, View, Wake};
 use crate::controllers::persistent_volume::volume::decide_volume;
 use crate::controllers::persistent_volume::waiting::Waiting;
-use crate::controllers::server::Server;
 use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
-use crate::mirror::Mirror;
 use crate::model::claim::Claim;
-use crate::model::clock::Clock;
 use crate::model::kind;
 use crate::model::object::{Key, ObjectRef};
 use crate::model::row::Row;
@@ -40,23 +38,24 @@ use crate::plugins::plugin::{PluginFacts, VolumePlugin};
 /// the loop must not follow them for ever.
 const STEPS_MAX: usize = 24;
 
-/// What the controller works with.
-pub struct Parts {
-    pub server: Arc<dyn Server>,
-    pub mirror: Mirror,
-    pub recorder: Recorder,
-    pub clock: Arc<dyn Clock>,
-    /// The plugins that can do something; all others are known by their facts.
+/// How often all claims and volumes are looked at again (upstream:
+/// `--pvclaimbinder-sync-period`).
+pub const RESYNC: Duration = Duration::from_secs(15);
+
+/// The plugins that the controller has, and whether it provisions.
+pub struct Provisioning {
+    /// Those that can do something; all others are known by their facts.
     pub plugins: Vec<Arc<dyn VolumePlugin>>,
     /// What is known of every plugin.
     pub facts: Vec<PluginFacts>,
-    pub dynamic_provisioning: bool,
-    pub health: Health,
+    /// Whether claims are provisioned at all.
+    pub dynamic: bool,
 }
 
 /// The controller of persistent volumes and claims.
 pub struct PersistentVolumeController {
     parts: Parts,
+    provisioning: Provisioning,
     state: Mutex<State>,
     holds: HoldTable,
     operations: Operations,
@@ -78,9 +77,10 @@ enum PodNews {
 }
 
 impl PersistentVolumeController {
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(parts: Parts, provisioning: Provisioning) -> Self {
         Self {
             parts,
+            provisioning,
             state: Mutex::default(),
             holds: HoldTable::default(),
             operations: Operations::default(),
@@ -115,10 +115,10 @@ impl PersistentVolumeController {
         let verdict = self.holds.read(|holds| {
             let view = View {
                 cache: &state.cache,
-                plugins: &self.parts.facts,
+                plugins: &self.provisioning.facts,
                 holds,
                 live,
-                dynamic_provisioning: self.parts.dynamic_provisioning,
+                dynamic_provisioning: self.provisioning.dynamic,
             };
             if object.kind == kind::PERSISTENT_VOLUME_CLAIM {
                 decide_claim(&view, &object.key)
@@ -300,7 +300,7 @@ impl PersistentVolumeController {
     }
 
     fn plugin(&self, name: &str) -> Option<&Arc<dyn VolumePlugin>> {
-        self.parts.plugins.iter().find(|plugin| plugin.facts().name == name)
+        self.provisioning.plugins.iter().find(|plugin| plugin.facts().name == name)
     }
 
     /// The volume as it is now, if it is still the one of this uid.

@@ -4,11 +4,11 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
 
-use super::{Duty, Parts, Written, adding, duty, removing};
+use super::{Duty, SETTLED, adding, duty, removing};
+use crate::controllers::parts::Parts;
 use crate::controllers::work_loop::{Pass, Reconciler};
-use crate::model::attributes_class::AttributesClass;
 use crate::model::claim::Claim;
 use crate::model::kind;
 use crate::model::object::ObjectRef;
@@ -89,25 +89,6 @@ impl AttributesClassProtection {
             Duty::Nothing => None,
         }
     }
-
-    async fn pass(&self, object: ObjectRef) -> Pass {
-        let mut permitted = false;
-        loop {
-            let Some(write) = self.decide(&object) else {
-                if permitted {
-                    self.parts.server.nothing_to_do(&object, "its finalizer is right as it is");
-                }
-                return Pass::done();
-            };
-            match self.parts.perform(&write).await {
-                (Written::Ended(pass), answer) => {
-                    self.parts.learn::<AttributesClass>(answer);
-                    return pass;
-                }
-                (Written::Again, _) => permitted = true,
-            }
-        }
-    }
 }
 
 impl Reconciler for AttributesClassProtection {
@@ -142,6 +123,8 @@ impl Reconciler for AttributesClassProtection {
     }
 
     fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {
-        Box::pin(async move { self.pass(object).await })
+        Box::pin(async move {
+            self.parts.write_once(&object, SETTLED, || ready(Ok(self.decide(&object)))).await
+        })
     }
 }

@@ -7,14 +7,16 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use tokio::sync::oneshot;
 
-use super::{Duty, Parts, Written, adding, duty, removing};
+use super::{Duty, SETTLED, adding, duty, removing};
+use crate::controllers::parts::Parts;
 use crate::controllers::persistent_volume::cache::claims_of;
-use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
+use crate::controllers::work_loop::{Pass, Reconciler};
 use crate::model::claim::Claim;
 use crate::model::kind;
 use crate::model::object::{Key, ObjectRef};
 use crate::model::pod::Pod;
 use crate::model::row::Row;
+use crate::model::write::Write;
 
 pub const FINALIZER: &str = "kubernetes.io/pvc-protection";
 const RULE: &str = "PP";
@@ -51,43 +53,22 @@ impl ClaimProtection {
         Self { parts, pods: Mutex::default(), lists: Mutex::default() }
     }
 
-    async fn pass(&self, key: Key) -> Pass {
-        let object = ObjectRef::new(kind::PERSISTENT_VOLUME_CLAIM, key.clone());
-        let mut permitted = false;
-        loop {
-            let (claim, used) = self.parts.mirror.read(|tables| {
-                let claim = tables.claims.get(&key).cloned();
-                let used = claim
-                    .as_ref()
-                    .is_some_and(|claim| tables.pods_using(&key).any(|pod| uses(pod, claim)));
-                (claim, used)
-            });
-            let write = match claim.as_ref().map(|claim| (claim, duty(&claim.meta, FINALIZER))) {
-                Some((claim, Duty::Add)) => Some(adding(&**claim, FINALIZER, RULE)),
-                Some((claim, Duty::RemoveUnlessUsed)) if !used => {
-                    // A pod may have been scheduled whose event is not here yet.
-                    match self.is_used_live(claim).await {
-                        Err(error) => return Pass::new(Outcome::Failed(error)),
-                        Ok(true) => None,
-                        Ok(false) => Some(removing(&**claim, FINALIZER, RULE)),
-                    }
-                }
-                Some((_, Duty::RemoveUnlessUsed | Duty::Nothing)) | None => None,
-            };
-            let Some(write) = write else {
-                if permitted {
-                    self.parts.server.nothing_to_do(&object, "its finalizer is right as it is");
-                }
-                return Pass::done();
-            };
-            match self.parts.perform(&write).await {
-                (Written::Ended(pass), answer) => {
-                    self.parts.learn::<Claim>(answer);
-                    return pass;
-                }
-                (Written::Again, _) => permitted = true,
+    /// The write that a claim's finalizer calls for.
+    async fn decide(&self, key: &Key) -> Result<Option<Write>, String> {
+        let found = self.parts.mirror.read(|tables| {
+            let claim = tables.claims.get(key)?.clone();
+            let used = tables.pods_using(key).any(|pod| uses(pod, &claim));
+            Some((claim, used))
+        });
+        let Some((claim, used)) = found else { return Ok(None) };
+        Ok(match duty(&claim.meta, FINALIZER) {
+            Duty::Add => Some(adding(&*claim, FINALIZER, RULE)),
+            // A pod may have been scheduled whose event is not here yet.
+            Duty::RemoveUnlessUsed if !used && !self.is_used_live(&claim).await? => {
+                Some(removing(&*claim, FINALIZER, RULE))
             }
-        }
+            Duty::RemoveUnlessUsed | Duty::Nothing => None,
+        })
     }
 
     async fn is_used_live(&self, claim: &Claim) -> Result<bool, String> {
@@ -178,6 +159,8 @@ impl Reconciler for ClaimProtection {
     }
 
     fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {
-        Box::pin(async move { self.pass(object.key).await })
+        Box::pin(async move {
+            self.parts.write_once(&object, SETTLED, || self.decide(&object.key)).await
+        })
     }
 }

@@ -13,25 +13,11 @@ pub mod claim;
 pub mod settling;
 pub mod volume;
 
-use std::sync::Arc;
+use serde_json::json;
 
-use serde_json::{Value, json};
-
-use crate::cluster::write_path::WriteError;
-use crate::controllers::health::Health;
-use crate::controllers::server::Server;
-use crate::controllers::work_loop::{Outcome, Pass};
-use crate::mirror::Mirror;
 use crate::model::object::{Meta, ObjectRef};
 use crate::model::row::Row;
 use crate::model::write::{Change, Reason, Write};
-
-/// What a protection controller works with.
-pub struct Parts {
-    pub server: Arc<dyn Server>,
-    pub mirror: Mirror,
-    pub health: Health,
-}
 
 /// What the finalizer of one object calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,38 +62,8 @@ fn write<R: Row>(row: &R, finalizers: Vec<&str>, rule: &str, why: &str) -> Write
     }
 }
 
-/// How one write of a pass went.
-enum Written {
-    Ended(Pass),
-    /// It was held; decide again.
-    Again,
-}
-
-impl Parts {
-    async fn perform(&self, write: &Write) -> (Written, Option<Value>) {
-        match self.server.perform(write).await {
-            Ok(answer) => {
-                self.health.wrote();
-                (Written::Ended(Pass::done()), Some(answer))
-            }
-            Err(WriteError::DecideAgain { .. }) => (Written::Again, None),
-            // It has gone, which is what was wanted.
-            Err(WriteError::NotFound { .. }) => (Written::Ended(Pass::done()), None),
-            Err(WriteError::Conflict { .. }) => {
-                (Written::Ended(Pass::new(Outcome::Outdated)), None)
-            }
-            Err(error) => (Written::Ended(Pass::new(Outcome::Failed(error.to_string()))), None),
-        }
-    }
-
-    /// Takes the answer to a write into the mirror, so that the next pass does
-    /// not decide on what was before it.
-    fn learn<R: crate::mirror::Mirrored>(&self, answer: Option<Value>) {
-        if let Some(Ok(row)) = answer.map(|answer| R::from_object(&answer)) {
-            self.mirror.observe(row);
-        }
-    }
-}
+/// Why there may be nothing to write.
+const SETTLED: &str = "its finalizer is right as it is";
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::Parts;
 use super::attributes_class::AttributesClassProtection;
 use super::claim::ClaimProtection;
 use super::volume::VolumeProtection;
+use crate::controllers::events::Recorder;
 use crate::controllers::health::Health;
+use crate::controllers::parts::Parts;
+use crate::controllers::persistent_volume::cases::world::HastyClock;
 use crate::controllers::persistent_volume::cases::world::{Fault, TestServer, block_on, reference};
 use crate::controllers::work_loop::{Outcome, Reconciler};
 use crate::mirror::{Mirror, Mirrored};
@@ -35,7 +37,13 @@ struct World {
 
 fn world(make: fn(Parts) -> Arc<dyn Reconciler>) -> World {
     let (server, mirror) = (Arc::new(TestServer::default()), Mirror::default());
-    let parts = Parts { server: server.clone(), mirror: mirror.clone(), health: Health::default() };
+    let parts = Parts {
+        server: server.clone(),
+        mirror: mirror.clone(),
+        recorder: Recorder::silent(),
+        clock: Arc::new(HastyClock::new()),
+        health: Health::default(),
+    };
     World { server, mirror, controller: make(parts) }
 }
 

@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
 
-use super::{Duty, Parts, Written, adding, duty, removing};
+use super::{Duty, SETTLED, adding, duty, removing};
+use crate::controllers::parts::Parts;
 use crate::controllers::work_loop::{Pass, Reconciler};
 use crate::model::kind;
 use crate::model::object::{Key, ObjectRef};
@@ -39,25 +40,6 @@ impl VolumeProtection {
     fn decide(&self, key: &Key) -> Option<Write> {
         self.parts.mirror.read(|tables| tables.volumes.get(key).and_then(|row| decide(row)))
     }
-
-    async fn pass(&self, object: ObjectRef) -> Pass {
-        let mut permitted = false;
-        loop {
-            let Some(write) = self.decide(&object.key) else {
-                if permitted {
-                    self.parts.server.nothing_to_do(&object, "its finalizer is right as it is");
-                }
-                return Pass::done();
-            };
-            match self.parts.perform(&write).await {
-                (Written::Ended(pass), answer) => {
-                    self.parts.learn::<Volume>(answer);
-                    return pass;
-                }
-                (Written::Again, _) => permitted = true,
-            }
-        }
-    }
 }
 
 impl Reconciler for VolumeProtection {
@@ -70,6 +52,8 @@ impl Reconciler for VolumeProtection {
     }
 
     fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {
-        Box::pin(async move { self.pass(object).await })
+        Box::pin(async move {
+            self.parts.write_once(&object, SETTLED, || ready(Ok(self.decide(&object.key)))).await
+        })
     }
 }

@@ -7,27 +7,18 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use super::{Recount, charged_alike, recount};
-use crate::cluster::write_path::WriteError;
-use crate::controllers::health::Health;
-use crate::controllers::server::Server;
-use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
-use crate::mirror::Mirror;
+use crate::controllers::parts::Parts;
+use crate::controllers::work_loop::{Pass, Reconciler};
 use crate::model::claim::Claim;
 use crate::model::kind;
 use crate::model::object::{Key, ObjectRef};
 use crate::model::quota::ResourceQuota;
 use crate::model::row::Row;
+use crate::model::write::Write;
 
 /// How often every quota is recounted whatever happens: repairs what was
 /// charged for a claim that then was not stored.
 pub const FULL_ROUND: Duration = Duration::from_secs(300);
-
-/// What the controller works with.
-pub struct Parts {
-    pub server: Arc<dyn Server>,
-    pub mirror: Mirror,
-    pub health: Health,
-}
 
 /// The controller.
 pub struct ResourceQuotaController {
@@ -88,47 +79,20 @@ impl ResourceQuotaController {
         }
     }
 
-    async fn pass(&self, key: Key) -> Pass {
-        let object = ObjectRef::new(kind::RESOURCE_QUOTA, key.clone());
-        let mut permitted = false;
-        loop {
-            let counted = self.parts.mirror.read(|tables| {
-                let quota = tables.quotas.get(&key)?.clone();
-                let claims =
-                    tables.claims.in_namespace(key.namespace.clone()).map(|claim| &**claim);
-                let count = recount(&quota, claims);
-                Some((quota, count))
-            });
-            let counted = match counted {
-                Some((quota, count)) if count.gives_back(&quota) => {
-                    match self.counted_live(&object).await {
-                        Ok(counted) => counted,
-                        Err(error) => return Pass::new(Outcome::Failed(error)),
-                    }
-                }
-                counted => counted,
-            };
-            let write = counted.and_then(|(quota, count)| count.write(&quota));
-            let Some(write) = write else {
-                if permitted {
-                    self.parts.server.nothing_to_do(&object, "its status is right as it is");
-                }
-                return Pass::done();
-            };
-            match self.parts.server.perform(&write).await {
-                Ok(answer) => {
-                    self.parts.health.wrote();
-                    if let Ok(row) = ResourceQuota::from_object(&answer) {
-                        self.parts.mirror.observe(row);
-                    }
-                    return Pass::done();
-                }
-                Err(WriteError::DecideAgain { .. }) => permitted = true,
-                Err(WriteError::NotFound { .. }) => return Pass::done(),
-                Err(WriteError::Conflict { .. }) => return Pass::new(Outcome::Outdated),
-                Err(error) => return Pass::new(Outcome::Failed(error.to_string())),
-            }
-        }
+    /// The write that a quota's status calls for.
+    async fn decide(&self, object: &ObjectRef) -> Result<Option<Write>, String> {
+        let key = &object.key;
+        let counted = self.parts.mirror.read(|tables| {
+            let quota = tables.quotas.get(key)?.clone();
+            let claims = tables.claims.in_namespace(key.namespace.clone()).map(|claim| &**claim);
+            let count = recount(&quota, claims);
+            Some((quota, count))
+        });
+        let counted = match counted {
+            Some((quota, count)) if count.gives_back(&quota) => self.counted_live(object).await?,
+            counted => counted,
+        };
+        Ok(counted.and_then(|(quota, count)| count.write(&quota)))
     }
 
     /// The quota, and after it the claims, as the server has them now: the
@@ -185,6 +149,9 @@ impl Reconciler for ResourceQuotaController {
     }
 
     fn reconcile(self: Arc<Self>, object: ObjectRef) -> BoxFuture<'static, Pass> {
-        Box::pin(async move { self.pass(object.key).await })
+        Box::pin(async move {
+            let settled = "its status is right as it is";
+            self.parts.write_once(&object, settled, || self.decide(&object)).await
+        })
     }
 }

@@ -9,31 +9,21 @@ use futures::future::{self, BoxFuture};
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::Notify;
 
-use crate::controllers::events::{Note, Recorder};
-use crate::controllers::health::{Health, LoopState};
+use crate::controllers::events::Note;
+use crate::controllers::health::LoopState;
+use crate::controllers::parts::Parts;
 use crate::controllers::scheduler::cache::Cache;
 use crate::controllers::scheduler::change::Change;
 use crate::controllers::scheduler::decide::{Because, Placement, Verdict, decide, is_to_be_placed};
 use crate::controllers::scheduler::queue::Queue;
-use crate::controllers::server::Server;
 use crate::controllers::work_loop::words;
-use crate::mirror::Mirror;
 use crate::mirror::subscription::Subscription;
-use crate::model::clock::{Clock, TimerUse};
+use crate::model::clock::TimerUse;
 use crate::model::object::Key;
 use crate::model::pod::Pod;
 
 /// So many turns, then other tasks get theirs.
 const TURNS: usize = 32;
-
-/// What the scheduler works with.
-pub struct Parts {
-    pub server: Arc<dyn Server>,
-    pub mirror: Mirror,
-    pub recorder: Recorder,
-    pub clock: Arc<dyn Clock>,
-    pub health: Health,
-}
 
 /// The scheduler: what it knows, and what it is doing.
 pub(super) struct Scheduler {

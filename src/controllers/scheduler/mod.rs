@@ -41,4 +41,4 @@ mod writes;
 #[cfg(test)]
 mod tests;
 
-pub use controller::{Parts, run};
+pub use controller::run;

@@ -11,9 +11,10 @@ use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
 use crate::controllers::events::Note;
+use crate::controllers::parts::Parts;
 use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
 use crate::controllers::workloads::owners::controller_reference;
-use crate::controllers::workloads::shell::{Act, Carried, Parts, STEPS_MAX, unsettled};
+use crate::controllers::workloads::shell::{Act, Carried, STEPS_MAX, unsettled};
 use crate::model::claim::Claim;
 use crate::model::kind;
 use crate::model::object::{Key, ObjectRef};
@@ -148,7 +149,7 @@ impl EphemeralClaims {
 
     fn refuse(&self, pod: &Pod, volume: &str, error: &str) -> Pass {
         let message = format!("ephemeral volume {volume}: {error}");
-        self.parts.tell([Note::warning(pod, "FailedBinding", message.clone())]);
+        self.parts.tell_all([Note::warning(pod, "FailedBinding", message.clone())]);
         Pass::new(Outcome::Failed(format!("pod {}, {message}", pod.meta.key)))
     }
 }

@@ -1,31 +1,16 @@
 //! What the shells of these controllers share: one write after the other, each
 //! decided on what came of the one before.
 
-use std::sync::Arc;
-
 use serde_json::Value;
 
 use crate::cluster::write_path::WriteError;
-use crate::controllers::events::{Note, Recorder};
-use crate::controllers::health::Health;
-use crate::controllers::server::Server;
+use crate::controllers::events::Note;
+use crate::controllers::parts::{Parts, Written};
 use crate::controllers::work_loop::{Outcome, Pass};
-use crate::mirror::Mirror;
-use crate::model::clock::Clock;
-use crate::model::object::ObjectRef;
 use crate::model::write::{Change, Write};
 
 /// More writes in one pass would mean that it never settles.
 pub const STEPS_MAX: usize = 2000;
-
-/// What a controller works with.
-pub struct Parts {
-    pub server: Arc<dyn Server>,
-    pub mirror: Mirror,
-    pub recorder: Recorder,
-    pub clock: Arc<dyn Clock>,
-    pub health: Health,
-}
 
 /// A write, and what is told about it.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,48 +56,35 @@ impl Carried {
 }
 
 impl Parts {
-    /// Performs an act, takes its answer into the mirror and tells its notes.
+    /// Performs an act and tells its notes.
     pub async fn carry_out(&self, act: Act) -> Carried {
         let Act { write, done, refused } = act;
-        match self.server.perform(&write).await {
-            Ok(answer) => {
-                self.health.wrote();
-                self.mirror.observe_object(write.object.kind, &answer);
-                self.tell(done);
+        match self.write(&write).await {
+            Written::Done(answer) => {
+                self.tell_all(done);
                 Carried::Done(answer)
             }
-            Err(WriteError::DecideAgain { .. }) => Carried::Again,
-            Err(WriteError::Conflict { .. }) => Carried::Outdated,
-            // It has gone, which is what was wanted, or is for the next pass.
-            Err(WriteError::NotFound { .. }) if matches!(write.change, Change::Delete(_)) => {
+            Written::Again => Carried::Again,
+            Written::Outdated => Carried::Outdated,
+            // It has gone, which is what was wanted.
+            Written::Gone(_) if matches!(write.change, Change::Delete(_)) => {
                 Carried::Done(Value::Null)
             }
-            Err(WriteError::NotFound { .. }) if write.version.is_some() => Carried::Outdated,
+            Written::Gone(_) if write.version.is_some() => Carried::Outdated,
             // Ours, and not here yet, or somebody else's: told by nobody
             // upstream either.
-            Err(error @ WriteError::AlreadyExists { .. }) => Carried::Exists(error.words()),
-            Err(error) => {
+            Written::Refused(error @ WriteError::AlreadyExists { .. }) => {
+                Carried::Exists(error.words())
+            }
+            Written::Gone(error) | Written::Refused(error) => {
                 let words = error.words();
-                self.tell(refused.into_iter().map(|mut note| {
+                self.tell_all(refused.into_iter().map(|mut note| {
                     note.message.push_str(&words);
                     note
                 }));
                 Carried::Refused(words)
             }
         }
-    }
-
-    pub fn tell(&self, notes: impl IntoIterator<Item = Note>) {
-        notes.into_iter().for_each(|note| self.recorder.tell(note));
-    }
-
-    /// The end of a pass with nothing left to do; `permitted`: the gate had
-    /// given its permit to a write that is not called for any more.
-    pub fn rest(&self, object: &ObjectRef, permitted: bool, why: &str) -> Pass {
-        if permitted {
-            self.server.nothing_to_do(object, why);
-        }
-        Pass::done()
     }
 }
 

@@ -15,6 +15,7 @@
 //! [`Exit`] says so. Which exit means what is decided above, the same way for
 //! both hosts. Dropping a future gives up waiting; the host may still do it.
 
+pub mod around;
 pub mod command;
 pub mod error;
 pub mod files;

@@ -15,9 +15,10 @@ use pvdeck::cluster::clock::ManualClock;
 use pvdeck::cluster::embedded::{Embedded, Options};
 use pvdeck::cluster::write_path::read_only::Access;
 use pvdeck::cluster::write_path::{WriteError, WritePath, perform};
-use pvdeck::controllers::attach_detach::controller::{AttachDetachController, Parts};
+use pvdeck::controllers::attach_detach::controller::AttachDetachController;
 use pvdeck::controllers::events::{Recorder, send_events};
 use pvdeck::controllers::health::Health;
+use pvdeck::controllers::parts::Parts;
 use pvdeck::controllers::server::{ClusterServer, Server};
 use pvdeck::controllers::work_loop::{self, LoopSettings};
 use pvdeck::mirror::freshness::Freshness;
@@ -144,11 +145,9 @@ impl Play {
             mirror: session.mirror.clone(),
             recorder,
             clock: clock.clone(),
-            plugins: for_nodes(&disks, false),
-            force_detach: true,
             health: health.clone(),
         };
-        let controller = Arc::new(AttachDetachController::new(parts));
+        let controller = Arc::new(AttachDetachController::new(parts, for_nodes(&disks, false)));
         let events = tokio::spawn(send_events(ACTOR, notes, server(), clock.clone()));
         let (mirror, figures) = (session.mirror.clone(), health.clone());
         let work = tokio::spawn(async move {

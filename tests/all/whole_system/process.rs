@@ -9,14 +9,12 @@ use std::sync::{Arc, Mutex};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use pvdeck::model::clock::Clock;
+use pvdeck::plugins::host::around::{Around, Surrounded};
 use pvdeck::plugins::host::simulated::World;
 use pvdeck::plugins::host::{
     Command, CommandRecord, Disks, FileAnswer, FileRequest, Host, HostError, Hosts, MountTable,
     OnBehalf,
 };
-use pvdeck::plugins::layout::Layout;
-use tokio::sync::watch;
 
 use super::sound::Watcher;
 use crate::crash::{Plan, Way};
@@ -120,7 +118,7 @@ impl fmt::Debug for Reached {
 impl Hosts for Reached {
     fn host(&self, node: &str) -> Option<Arc<dyn Host>> {
         let host = self.world.host(node)?;
-        Some(Arc::new(ReachedHost { host, process: self.process.clone() }))
+        Some(Arc::new(Surrounded { host, around: ByRun(self.process.clone()) }))
     }
 }
 
@@ -186,63 +184,40 @@ impl Disks for Reached {
     }
 }
 
-struct ReachedHost {
-    host: Arc<dyn Host>,
-    process: Arc<Process>,
-}
+/// The way to a machine for one run of the program.
+struct ByRun(Arc<Process>);
 
-impl fmt::Debug for ReachedHost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.host.fmt(f)
-    }
-}
-
-impl Host for ReachedHost {
-    fn node(&self) -> &Arc<str> {
-        self.host.node()
-    }
-
-    fn layout(&self) -> &Layout {
-        self.host.layout()
-    }
-
-    fn clock(&self) -> &Arc<dyn Clock> {
-        self.host.clock()
-    }
-
-    fn run(
-        &self,
+impl Around for ByRun {
+    fn run<'a>(
+        &'a self,
+        host: &'a dyn Host,
         on_behalf: &OnBehalf,
         command: Command,
-    ) -> BoxFuture<'_, Result<CommandRecord, HostError>> {
+    ) -> BoxFuture<'a, Result<CommandRecord, HostError>> {
         let on_behalf = on_behalf.clone();
         async move {
-            let what = format!("{:?} {} on {}", command.verb(), command.object(), self.node());
-            self.process.change(what, self.host.run(&on_behalf, command)).await
+            let what = format!("{:?} {} on {}", command.verb(), command.object(), host.node());
+            self.0.change(what, host.run(&on_behalf, command)).await
         }
         .boxed()
     }
 
-    fn file(&self, request: FileRequest) -> BoxFuture<'_, Result<FileAnswer, HostError>> {
+    fn file<'a>(
+        &'a self,
+        host: &'a dyn Host,
+        request: FileRequest,
+    ) -> BoxFuture<'a, Result<FileAnswer, HostError>> {
         async move {
             if !request.is_change() {
-                return self.process.look(self.host.file(request)).await;
+                return self.0.look(host.file(request)).await;
             }
-            let what = format!("{} {} on {}", request.doing(), request.path(), self.node());
-            self.process.change(what, self.host.file(request)).await
+            let what = format!("{} {} on {}", request.doing(), request.path(), host.node());
+            self.0.change(what, host.file(request)).await
         }
         .boxed()
     }
 
-    fn mounts(&self) -> BoxFuture<'_, Result<MountTable, HostError>> {
-        async move { self.process.look(self.host.mounts()).await }.boxed()
-    }
-
-    fn records(&self) -> Vec<CommandRecord> {
-        self.host.records()
-    }
-
-    fn changes(&self) -> watch::Receiver<u64> {
-        self.host.changes()
+    fn mounts<'a>(&'a self, host: &'a dyn Host) -> BoxFuture<'a, Result<MountTable, HostError>> {
+        async move { self.0.look(host.mounts()).await }.boxed()
     }
 }

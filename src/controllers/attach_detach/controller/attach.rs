@@ -76,7 +76,7 @@ impl AttachDetachController {
             }
             AttachedBy::Plugin(spec) => spec,
         };
-        let plugin = self.parts.plugins.of(&spec.source).map_err(|error| AttachFailure {
+        let plugin = self.plugins.of(&spec.source).map_err(|error| AttachFailure {
             step: "FindAttachablePluginBySpec",
             error: error.to_string(),
             uncertain_on: None,

@@ -62,7 +62,7 @@ impl AttachDetachController {
                 self.detach_csi(operation, &csi).await
             }
             Some(Named::Plugin { plugin: name, volume }) => {
-                let plugin = self.parts.plugins.by_name(name);
+                let plugin = self.plugins.by_name(name);
                 let plugin = plugin.ok_or_else(|| PluginError::NoPluginMatched.to_string())?;
                 plugin.detach_from(name, volume, node).await.map_err(|error| error.to_string())
             }

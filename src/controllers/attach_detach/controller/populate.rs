@@ -106,7 +106,7 @@ impl AttachDetachController {
         let mut nodes = Vec::new();
         if let Some((_, volume)) = &named
             && let AttachedBy::Plugin(spec) = &volume.by
-            && let Ok(plugin) = self.parts.plugins.of(&spec.source)
+            && let Ok(plugin) = self.plugins.of(&spec.source)
         {
             nodes = plugin.attached_to(spec).await.unwrap_or_else(|error| {
                 tracing::warn!("it is not known where {} is attached: {error}", volume.name);
@@ -184,7 +184,7 @@ impl AttachDetachController {
                 };
                 let row = tables.volumes.get(&Key::cluster(volume))?;
                 let known = Known { tables, volumes: &state.volumes };
-                Some((resolve::of_volume(&known, &self.parts.plugins, row), attachment))
+                Some((resolve::of_volume(&known, &self.plugins, row), attachment))
             })
             .unzip();
         match (resolution, attachment.flatten()) {
@@ -214,7 +214,7 @@ impl AttachDetachController {
         let (mut settled, mut unread) = (true, false);
         for volume in &pod.claims {
             let known = Known { tables, volumes: &state.volumes };
-            match resolve::of_claim(&known, &self.parts.plugins, pod, volume) {
+            match resolve::of_claim(&known, &self.plugins, pod, volume) {
                 Resolution::Attachable(named) => state.want(pod, &volume.volume, &named),
                 Resolution::NotAttachable => state.desired.remove_volume(key, &volume.volume),
                 Resolution::Unknown(why) => {
@@ -229,9 +229,7 @@ impl AttachDetachController {
         }
         if !state.desired.pod(key).is_some_and(|held| held.inline_read) {
             for volume in &pod.inline {
-                if let Resolution::Read(object) =
-                    resolve::of_inline(&self.parts.plugins, pod, volume)
-                {
+                if let Resolution::Read(object) = resolve::of_inline(&self.plugins, pod, volume) {
                     asks.push(Ask::Read(object));
                     unread = true;
                 }
@@ -245,7 +243,7 @@ impl AttachDetachController {
 
     /// Takes in an object that was read.
     fn learn(&self, object: &ObjectRef, value: Option<&Value>) {
-        let plugins = &self.parts.plugins;
+        let plugins = &self.plugins;
         let complain = |error: String| {
             tracing::warn!("{object} is not attached: {error}");
             None

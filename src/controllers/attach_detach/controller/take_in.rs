@@ -21,7 +21,7 @@ impl AttachDetachController {
             self.parts.mirror.read(|tables| {
                 if !state.recovered {
                     state.recovered = true;
-                    state.recover(tables, &self.parts.plugins);
+                    state.recover(tables, &self.plugins);
                 }
                 for object in &changed {
                     self.take_in_one(&mut state, tables, object, &mut nodes);
@@ -86,7 +86,7 @@ impl AttachDetachController {
             actual.nodes_of(volume).next().is_some()
                 || desired.nodes_wanting(volume).next().is_some()
         });
-        let revision = self.parts.plugins.revision();
+        let revision = self.plugins.revision();
         self.parts.mirror.read(|tables| {
             for node in &nodes {
                 state.sweep_node(tables, node);

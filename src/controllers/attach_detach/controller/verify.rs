@@ -59,7 +59,7 @@ impl AttachDetachController {
                     }
                 }
                 AttachedBy::Plugin(spec) => {
-                    if let Ok(plugin) = self.parts.plugins.of(&spec.source) {
+                    if let Ok(plugin) = self.plugins.of(&spec.source) {
                         let asked = by_plugin.entry(plugin.facts().name).or_default();
                         asked.push((name, VolumeSpec::clone(spec)));
                     }
@@ -67,7 +67,7 @@ impl AttachDetachController {
             }
         }
         for (plugin, asked) in by_plugin {
-            let Some(plugin) = self.parts.plugins.by_name(plugin) else { continue };
+            let Some(plugin) = self.plugins.by_name(plugin) else { continue };
             let (names, specs): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
             match plugin.are_attached(&specs, node).await {
                 Ok(answers) => {

@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 use crate::cluster::write_path::WriteError;
 use crate::controllers::events::{Note, Recorder};
 use crate::controllers::health::Health;
-use crate::controllers::persistent_volume::controller::{Parts, PersistentVolumeController};
+use crate::controllers::parts::Parts;
+use crate::controllers::persistent_volume::controller::{PersistentVolumeController, Provisioning};
 use crate::controllers::server::{ReadError, Server};
 use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
 use crate::mirror::Mirror;
@@ -395,12 +396,14 @@ impl World {
             mirror: mirror.clone(),
             recorder,
             clock: clock.clone(),
-            plugins: vec![plugin.clone()],
-            facts: if with_plugin { vec![MOCK] } else { Vec::new() },
-            dynamic_provisioning: dynamic,
             health: Health::default(),
         };
-        let controller = Arc::new(PersistentVolumeController::new(parts));
+        let provisioning = Provisioning {
+            plugins: vec![plugin.clone()],
+            facts: if with_plugin { vec![MOCK] } else { Vec::new() },
+            dynamic,
+        };
+        let controller = Arc::new(PersistentVolumeController::new(parts, provisioning));
         Self { server, plugin, clock, mirror, controller, notes, with_plugin, dynamic }
     }
 

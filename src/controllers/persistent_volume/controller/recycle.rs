@@ -37,7 +37,7 @@ impl PersistentVolumeController {
             self.parts.recorder.tell(Note::normal(&volume, "VolumeFailedRecycle", message));
             return Ok(());
         }
-        let plugin = self.parts.facts.iter().find(|plugin| plugin.supports(&volume.source));
+        let plugin = self.provisioning.facts.iter().find(|plugin| plugin.supports(&volume.source));
         let plugin = plugin
             .filter(|plugin| plugin.can(Capability::Recycle))
             .and_then(|p| self.plugin(p.name));

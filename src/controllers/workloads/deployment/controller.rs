@@ -7,10 +7,11 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use crate::controllers::parts::Parts;
 use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
 use crate::controllers::workloads::deployment::decide::{Next, Target, View, decide};
 use crate::controllers::workloads::owners::{Controllers, Orphans};
-use crate::controllers::workloads::shell::{Carried, Parts, STEPS_MAX, unsettled};
+use crate::controllers::workloads::shell::{Carried, STEPS_MAX, unsettled};
 use crate::mirror::Tables;
 use crate::model::clock::TimerUse;
 use crate::model::deployment::Deployment;

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::future::BoxFuture;
 
 use crate::controllers::events::Note;
+use crate::controllers::parts::Parts;
 use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
 use crate::controllers::workloads::garbage::decide::{
     Dependent, FOREGROUND, Next, ORPHAN, Owner, View, decide,
 };
 use crate::controllers::workloads::garbage::graph::{Graph, place};
-use crate::controllers::workloads::shell::{Act, Carried, Parts, STEPS_MAX, unsettled};
+use crate::controllers::workloads::shell::{Act, Carried, STEPS_MAX, unsettled};
 use crate::mirror::Tables;
 use crate::model::event::Severity;
 use crate::model::object::{Meta, ObjectRef, OwnerReference};
@@ -122,7 +123,7 @@ impl GarbageCollector {
             "ownerRef [{api_version}/{kind}, namespace: {namespace}, name: {name}, uid: {uid}] \
              does not exist in namespace \"{namespace}\""
         );
-        self.parts.tell([Note {
+        self.parts.tell_all([Note {
             regarding: object.clone(),
             uid: meta.uid.clone(),
             version: meta.version,

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use serde_json::Value;
 
+use crate::controllers::parts::Parts;
 use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
 use crate::controllers::workloads::namespace::decide::{Memory, Next, View, decide};
-use crate::controllers::workloads::shell::{Act, Carried, Parts, STEPS_MAX, unsettled};
+use crate::controllers::workloads::shell::{Act, Carried, STEPS_MAX, unsettled};
 use crate::model::kind;
 use crate::model::object::{Key, ObjectRef};
 

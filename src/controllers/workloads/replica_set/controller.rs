@@ -8,12 +8,13 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::Value;
 
+use crate::controllers::parts::Parts;
 use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
 use crate::controllers::workloads::owners::{Controllers, Orphans};
 use crate::controllers::workloads::replica_set::decide::{
     Failure, Memory, Next, Set, View, created, decide,
 };
-use crate::controllers::workloads::shell::{Act, Carried, Parts, STEPS_MAX, unsettled};
+use crate::controllers::workloads::shell::{Act, Carried, STEPS_MAX, unsettled};
 use crate::mirror::Tables;
 use crate::model::clock::TimerUse;
 use crate::model::kind;
@@ -126,7 +127,7 @@ impl ReplicaSetController {
                 memory.writes += 1;
                 if reason == "FailedCreate" {
                     let name = answer["metadata"]["name"].as_str().unwrap_or_default();
-                    self.parts.tell([created(&set.row, name)]);
+                    self.parts.tell_all([created(&set.row, name)]);
                 }
                 Ok(())
             }

@@ -9,9 +9,10 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::Value;
 
+use crate::controllers::parts::Parts;
 use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
 use crate::controllers::workloads::owners::Orphans;
-use crate::controllers::workloads::shell::{Act, Carried, Parts, STEPS_MAX, unsettled};
+use crate::controllers::workloads::shell::{Act, Carried, STEPS_MAX, unsettled};
 use crate::controllers::workloads::stateful_set::decide::{Memory, Next, View, decide};
 use crate::controllers::workloads::stateful_set::set::{Set, parse_pod_name};
 use crate::mirror::Tables;
@@ -82,7 +83,7 @@ impl StatefulSetController {
                     Err(error) => return Pass::new(Outcome::Failed(error)),
                 },
                 Next::GiveUp { pod, error, told } => {
-                    self.parts.tell(told);
+                    self.parts.tell_all(told);
                     journey.memory.attempts += 1;
                     journey.memory.failed_pods.insert(pod, error);
                 }

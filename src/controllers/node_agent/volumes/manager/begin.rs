@@ -15,13 +15,14 @@ use crate::controllers::node_agent::volumes::map::map;
 use crate::controllers::node_agent::volumes::mount::mount;
 use crate::controllers::node_agent::volumes::operations::{OperationKey, OperationName};
 use crate::controllers::node_agent::volumes::pod::WantedPod;
-use crate::controllers::node_agent::volumes::watched_host::{SlowOwnership, WatchedHost};
+use crate::controllers::node_agent::volumes::watched_host::{SlowOwnership, Watching};
 use crate::controllers::node_agent::volumes::{reads, reconstruct, take_away};
 use crate::controllers::work_loop::words;
 use crate::model::event::Severity;
 use crate::model::node_board::Stage;
 use crate::model::volume_source::VolumeSpec;
 use crate::plugins::host::Host;
+use crate::plugins::host::around::Surrounded;
 use crate::plugins::host::command::Verb;
 
 impl VolumeManager {
@@ -155,7 +156,8 @@ impl VolumeManager {
             }
         };
         let host = self.parts.host.clone();
-        Arc::new(WatchedHost { host, tell: Box::new(tell), slow: Box::new(slow) })
+        let around = Watching { tell: Box::new(tell), slow: Box::new(slow) };
+        Arc::new(Surrounded { host, around })
     }
 
     /// Tells that giving files to the pod's group takes long.

@@ -3,23 +3,20 @@
 //! before it is done and after, and a new agent goes on. Each phase must end as
 //! without the kill, and nothing be unmounted under a running pod.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt, pending};
 use serde_json::json;
-use tokio::sync::watch;
 
 use super::node::{NODE, TestNode};
 use crate::controllers::node_agent::volumes::NodeVolumes;
-use crate::model::clock::Clock;
 use crate::model::kind;
+use crate::plugins::host::around::{Around, Surrounded};
 use crate::plugins::host::{
-    Command, CommandRecord, FileAnswer, FileRequest, Files, Host, HostError, MountTable, OnBehalf,
+    Command, CommandRecord, FileAnswer, FileRequest, Files, Host, HostError, OnBehalf,
 };
-use crate::plugins::layout::Layout;
 
 /// Which request is the last, and whether it is done.
 #[derive(Default)]
@@ -29,28 +26,19 @@ struct Plan {
     is_dead: AtomicBool,
 }
 
-/// A host whose agent dies at one request.
-struct Mortal {
-    host: Arc<dyn Host>,
-    plan: Arc<Plan>,
-}
-
-impl fmt::Debug for Mortal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.host.fmt(f)
-    }
-}
+/// The way to a host for an agent that dies at one request.
+struct Mortal(Arc<Plan>);
 
 impl Mortal {
     async fn pass<T>(&self, request: BoxFuture<'_, T>) -> T {
-        if self.plan.is_dead.load(Ordering::SeqCst) {
+        if self.0.is_dead.load(Ordering::SeqCst) {
             return pending().await;
         }
-        let number = self.plan.seen.fetch_add(1, Ordering::SeqCst);
-        let Some((_, is_done)) = self.plan.last.filter(|(last, _)| *last == number) else {
+        let number = self.0.seen.fetch_add(1, Ordering::SeqCst);
+        let Some((_, is_done)) = self.0.last.filter(|(last, _)| *last == number) else {
             return request.await;
         };
-        self.plan.is_dead.store(true, Ordering::SeqCst);
+        self.0.is_dead.store(true, Ordering::SeqCst);
         if is_done {
             request.await;
         }
@@ -58,44 +46,25 @@ impl Mortal {
     }
 }
 
-impl Host for Mortal {
-    fn node(&self) -> &Arc<str> {
-        self.host.node()
-    }
-
-    fn layout(&self) -> &Layout {
-        self.host.layout()
-    }
-
-    fn clock(&self) -> &Arc<dyn Clock> {
-        self.host.clock()
-    }
-
-    fn run(
-        &self,
+impl Around for Mortal {
+    fn run<'a>(
+        &'a self,
+        host: &'a dyn Host,
         on_behalf: &OnBehalf,
         command: Command,
-    ) -> BoxFuture<'_, Result<CommandRecord, HostError>> {
-        self.pass(self.host.run(on_behalf, command)).boxed()
+    ) -> BoxFuture<'a, Result<CommandRecord, HostError>> {
+        self.pass(host.run(on_behalf, command)).boxed()
     }
 
-    fn file(&self, request: FileRequest) -> BoxFuture<'_, Result<FileAnswer, HostError>> {
-        if request.is_change() {
-            return self.pass(self.host.file(request)).boxed();
+    fn file<'a>(
+        &'a self,
+        host: &'a dyn Host,
+        request: FileRequest,
+    ) -> BoxFuture<'a, Result<FileAnswer, HostError>> {
+        match request.is_change() {
+            true => self.pass(host.file(request)).boxed(),
+            false => host.file(request),
         }
-        self.host.file(request)
-    }
-
-    fn mounts(&self) -> BoxFuture<'_, Result<MountTable, HostError>> {
-        self.host.mounts()
-    }
-
-    fn records(&self) -> Vec<CommandRecord> {
-        self.host.records()
-    }
-
-    fn changes(&self) -> watch::Receiver<u64> {
-        self.host.changes()
     }
 }
 
@@ -132,7 +101,8 @@ fn file_of(node: &TestNode) -> Vec<u8> {
 async fn play(last: Option<(usize, bool)>) -> (Vec<Vec<String>>, usize) {
     let plan = Arc::new(Plan { last, ..Plan::default() });
     let own = plan.clone();
-    let mut node = TestNode::behind(|host| Arc::new(Mortal { host, plan: own })).await;
+    let mut node =
+        TestNode::behind(|host| Arc::new(Surrounded { host, around: Mortal(own) })).await;
     node.manager.sources_ready();
     node.disk("data", &["ReadWriteOnce"], "Filesystem").await;
     node.disk("raw", &["ReadWriteOnce"], "Block").await;
