@@ -180,7 +180,9 @@ impl Session {
 
     /// A new embedded cluster on a clock of the caller's. Call inside a runtime.
     pub fn embedded_on(clock: Arc<dyn Clock>, options: EmbeddedOptions) -> Result<Self, ApiError> {
-        let embedded = Embedded::new(Options::new(clock.clone()));
+        // Without controllers here it is there for those of others.
+        let outside_kinds = options.controllers.is_none();
+        let embedded = Embedded::new(Options { outside_kinds, ..Options::new(clock.clone()) });
         embedded.import(NODES.map(node).into(), "kubelet")?;
         let drivers = options.drivers.iter().map(EmbeddedDriver::object);
         embedded.import(drivers.collect(), CONSOLE)?;

@@ -87,6 +87,8 @@ pub struct Options {
     pub start_revision: u64,
     /// Whether the namespaces and objects of every new cluster are made.
     pub bootstrap: bool,
+    /// Whether kinds are served that only programs from outside act on.
+    pub outside_kinds: bool,
     pub log: Box<dyn CommitLog>,
 }
 
@@ -98,6 +100,7 @@ impl Options {
             retention_bytes: DEFAULT_RETENTION_BYTES,
             start_revision: 0,
             bootstrap: true,
+            outside_kinds: false,
             log: Box::new(Volatile),
         }
     }
@@ -120,13 +123,15 @@ struct Inner {
 }
 
 impl Embedded {
-    /// A cluster that serves every kind there is a row for.
+    /// A cluster that serves every kind there is a row for, as far as the
+    /// options want them.
     pub fn new(options: Options) -> Self {
-        let rows = kinds::ALL;
+        let outside = if options.outside_kinds { kinds::OUTSIDE } else { &[] };
+        let rows = [kinds::ALL, outside].concat();
         let stored = rows.iter().filter(|row| row.shape.is_none()).map(|row| stored_kind(row));
         let store =
             Store::new(stored, options.start_revision, options.retention_bytes, options.log);
-        let registry = Registry::new(rows, &store);
+        let registry = Registry::new(&rows, &store);
         let embedded = Self {
             inner: Arc::new(Inner {
                 store,

@@ -32,7 +32,7 @@ pub struct Registry {
 impl Registry {
     /// Joins rows with the tables of a store; a shape takes the table of the
     /// kind it is stored as.
-    pub fn new(rows: &'static [&'static ServedKind], store: &Store) -> Self {
+    pub fn new(rows: &[&'static ServedKind], store: &Store) -> Self {
         let served = rows
             .iter()
             .filter_map(|row| {

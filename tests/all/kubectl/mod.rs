@@ -3,6 +3,7 @@
 
 mod changes;
 mod examples;
+mod programs;
 mod reads;
 mod workloads;
 

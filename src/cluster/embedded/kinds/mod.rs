@@ -24,6 +24,7 @@ mod lease;
 mod limit_range;
 pub mod namespace;
 mod node;
+mod outside;
 mod persistent_volume;
 pub mod persistent_volume_claim;
 mod pod;
@@ -79,6 +80,8 @@ pub const ALL: &[&ServedKind] = &[
     &volume_attributes_class::ROW,
     &lease::ROW,
 ];
+
+pub use outside::ALL as OUTSIDE;
 
 /// The row of a kind, if it is served.
 pub fn row(kind: &Kind) -> Option<&'static ServedKind> {

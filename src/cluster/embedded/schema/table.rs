@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn every_served_kind_has_its_type() {
-        for row in kinds::ALL {
+        for row in kinds::ALL.iter().chain(kinds::OUTSIDE) {
             assert!(root(row.names).is_some(), "{} {}", row.names.group, row.names.kind);
         }
     }
