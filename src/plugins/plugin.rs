@@ -15,7 +15,7 @@ use crate::model::object::Key;
 use crate::model::volume::Source;
 use crate::model::volume_source::{VolumeSource, VolumeSpec};
 use crate::plugins::format_and_mount::Content;
-use crate::plugins::host::{Command, Host, OnBehalf};
+use crate::plugins::host::{Command, Host, HostError, OnBehalf};
 
 pub use crate::plugins::error::PluginError;
 
@@ -239,6 +239,16 @@ pub struct FoundVolume {
     pub path: Arc<str>,
 }
 
+/// A volume that a plugin's own directories tell of, whatever pods' directories
+/// tell.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Leftover {
+    /// Enough of it to take it away.
+    pub spec: VolumeSpec,
+    /// The pods that may have it as a device.
+    pub pods: Vec<Arc<str>>,
+}
+
 /// A step under way.
 pub type Done<'a, T> = BoxFuture<'a, Result<T, PluginError>>;
 
@@ -457,6 +467,17 @@ pub trait VolumePlugin: Send + Sync {
         host: &'a Arc<dyn Host>,
         found: &'a FoundVolume,
     ) -> Done<'a, VolumeSpec>;
+
+    /// The volumes that were set up for all pods, or were about to be, by what
+    /// the plugin has written down on the host. By default none: mounts tell
+    /// enough.
+    fn leftovers<'a>(
+        &'a self,
+        host: &'a Arc<dyn Host>,
+    ) -> BoxFuture<'a, Result<Vec<Leftover>, HostError>> {
+        let _ = host;
+        ready(Ok(Vec::new())).boxed()
+    }
 }
 
 fn unsupported<T: Send + 'static>(

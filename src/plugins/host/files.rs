@@ -214,6 +214,14 @@ impl Files<'_> {
         }
     }
 
+    /// The same of a directory that may not be there: then it has none.
+    pub async fn entries(self, path: &str) -> Result<Vec<FileEntry>, HostError> {
+        match self.list(path).await {
+            Err(error) if error.is_not_found() => Ok(Vec::new()),
+            listed => listed,
+        }
+    }
+
     /// A file's content, refused if larger than `max_bytes`.
     pub async fn read(self, path: &str, max_bytes: u64) -> Result<Vec<u8>, HostError> {
         match self.0.file(FileRequest::Read { path: path.to_owned(), max_bytes }).await? {

@@ -5,6 +5,7 @@
 //! to do.
 
 mod binding;
+mod growing;
 mod machine;
 mod node_life;
 mod placing;
@@ -25,11 +26,15 @@ use pvdeck::cluster::clock::ManualClock;
 use pvdeck::cluster::embedded::{Embedded, Options};
 use pvdeck::cluster::write_path::read_only::Access;
 use pvdeck::cluster::write_path::{WriteError, WritePath, perform};
+use pvdeck::controllers::csi::embedded::{self as csi, Csi, EmbeddedDriver};
 use pvdeck::controllers::host;
 use pvdeck::controllers::machines::Machines;
+use pvdeck::controllers::node_agent::agents::Agents;
+use pvdeck::model::clock::Clock;
 use pvdeck::model::kind::{self, Kind};
 use pvdeck::model::object::{Key, ObjectRef};
 use pvdeck::model::write::{Actor, Change, Reason, Write};
+use pvdeck::plugins::csi::node::CsiPlugin;
 use pvdeck::plugins::for_nodes;
 use pvdeck::plugins::host::Disks;
 use pvdeck::plugins::host::simulated::World;
@@ -70,6 +75,9 @@ pub struct Plan {
 /// Timers of one phase. Housekeeping on the way counts: a roll-out that nobody
 /// runs the pods of waits ten minutes for its deadline.
 const STEPS_MAX: usize = 5_000;
+
+/// The same while everything but the machines is dead.
+const STEPS_DEAD: usize = 500;
 
 /// Events and Leases come and go whatever happens.
 const UNCOUNTED: [&str; 2] = ["/events", "/leases"];
@@ -139,6 +147,9 @@ pub trait Story {
     /// controllers.
     const NODES: &'static [&'static str] = &[];
 
+    /// The CSI driver that the nodes have, if any; it goes on as well.
+    const DRIVER: Option<&'static str> = None;
+
     /// Whether each write goes wrong in every way each time; a story that takes
     /// long has two ways for each but in long runs.
     const EVERY_WAY: bool = true;
@@ -169,10 +180,16 @@ pub struct Play {
     machines: Option<Machines>,
     /// The same machines, for those who do not die.
     world: Option<World>,
+    csi: Csi,
 }
 
 impl Play {
-    fn new(plan: Plan, nodes: &[&str]) -> Self {
+    /// A cluster whose nodes have this driver, and no story.
+    pub fn with_driver(driver: &str, nodes: &[&str]) -> Self {
+        Self::new(Plan::default(), nodes, Some(driver))
+    }
+
+    fn new(plan: Plan, nodes: &[&str], driver: Option<&str>) -> Self {
         let clock = ManualClock::new(Timestamp::from_second(1_800_000_000).expect("in range"));
         let embedded = Embedded::new(Options::new(Arc::new(clock.clone())));
         let base = embedded.base();
@@ -185,23 +202,30 @@ impl Play {
             nodes.iter().for_each(|node| drop(world.add(node)));
             world
         });
+        let drivers: Vec<_> = driver.map(EmbeddedDriver::named).into_iter().collect();
+        let objects = drivers.iter().map(EmbeddedDriver::object).collect();
+        embedded.import(objects, "user").expect("imported");
+        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+        let csi = world.as_ref().map(|world| csi::start(&drivers, world, nodes, &shared));
+        let csi = csi.unwrap_or_default();
         let machines = world.clone().map(|world| {
             let disks: Arc<dyn Disks> = Arc::new(world.clone());
             let plugins = for_nodes(&disks, false);
             let hosts = Arc::new(MortalHosts { world, plan: plan.clone() });
             Machines { hosts, disks, plugins, runtimes: Arc::default(), flex_volume: None }
+                .with_csi(CsiPlugin::new(csi.on_nodes.clone(), None))
         });
-        let mut play = Self { clock, embedded, user, session: None, plan, machines, world };
+        let mut play = Self { clock, embedded, user, session: None, plan, machines, world, csi };
         play.session = Some(play.open(faulty(base, play.plan.clone())));
         play
     }
 
     fn open(&self, base: Base) -> Session {
         let clock = Arc::new(self.clock.clone());
-        let machines = self.machines.clone();
+        let (machines, csi) = (self.machines.clone(), self.csi.clone());
         let options = EmbeddedOptions {
             machines: NodeMachines::Nothing,
-            controllers: Some(host::Options { machines, ..host::Options::default() }),
+            controllers: Some(host::Options { machines, csi, ..host::Options::default() }),
             ..EmbeddedOptions::default()
         };
         Session::over(base, clock, self.embedded.clone(), options)
@@ -212,7 +236,7 @@ impl Play {
     pub async fn calm<S: Story>(&mut self) {
         for _ in 0..100 {
             let before = self.embedded.revision();
-            let settled = self.clock.settle(STEPS_MAX).await;
+            let settled = self.settle().await;
             assert!(settled, "never at rest after {:?}: {}", self.plan.fired.lock(), self.busy());
             self.restart_if_dead();
             if S::live(self).await {
@@ -226,6 +250,14 @@ impl Play {
             }
         }
         panic!("no calm in 100 rounds");
+    }
+
+    /// Runs until quiet; whether it came to that. Who polls a server that is dead
+    /// for ever is let go.
+    async fn settle(&self) -> bool {
+        self.clock.settle(STEPS_DEAD).await
+            || self.plan.dead.load(Ordering::SeqCst)
+            || self.clock.settle(STEPS_MAX).await
     }
 
     /// What the controllers still do.
@@ -248,10 +280,21 @@ impl Play {
         }
     }
 
-    fn restart(&mut self) {
+    /// Everything but the machines and the driver dies; others take over.
+    pub fn restart(&mut self) {
         self.plan.dead.store(false, Ordering::SeqCst);
         drop(self.session.take());
         self.session = Some(self.open(self.embedded.base()));
+    }
+
+    /// The driver, and the calls to it.
+    pub fn csi(&self) -> &Csi {
+        &self.csi
+    }
+
+    pub fn agents(&self) -> &Arc<Agents> {
+        let host = self.session.as_ref().and_then(|session| session.host.as_ref());
+        host.and_then(host::Host::agents).expect("nodes with machines")
     }
 
     pub async fn write(
@@ -290,6 +333,13 @@ impl Play {
     pub async fn get(&self, object: &ObjectRef) -> Option<Value> {
         let request = Request::get(object.path()).body(Vec::new()).expect("a request");
         self.user.request(request).await.ok()
+    }
+
+    pub async fn list(&self, kind: &'static Kind) -> Vec<Value> {
+        let path = kind.collection_path(kind.namespaced.then_some("default"));
+        let request = Request::get(path).body(Vec::new()).expect("a request");
+        let list: Value = self.user.request(request).await.expect("a list");
+        list["items"].as_array().cloned().unwrap_or_default()
     }
 }
 
@@ -356,7 +406,7 @@ fn play<S: Story>(plan: Plan) -> Result<(Arc<Plan>, String), String> {
         .build()
         .map_err(|error| error.to_string())?;
     runtime.block_on(async {
-        let mut play = Play::new(plan, S::NODES);
+        let mut play = Play::new(plan, S::NODES, S::DRIVER);
         S::tell(&mut play).await;
         S::sound_at_every_revision(&play)?;
         let end = ending::<S>(&play);

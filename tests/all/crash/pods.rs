@@ -37,7 +37,7 @@ impl Story for Pods {
 }
 
 /// Times and ids differ from run to run.
-fn without_times(value: &mut Value) {
+pub fn without_times(value: &mut Value) {
     match value {
         Value::Array(list) => list.iter_mut().for_each(without_times),
         Value::Object(fields) => {

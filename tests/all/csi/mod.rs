@@ -6,6 +6,7 @@ mod companions;
 mod conformance;
 mod growing;
 mod killed;
+mod kills;
 mod node;
 mod provisioning;
 

@@ -11,13 +11,14 @@ use crate::controllers::node_agent::volumes::actual::{
     Actual, ActualMount, ActualVolume, Attachability, DeviceState, MountState, NodeSize,
 };
 use crate::controllers::node_agent::volumes::job::only_uid;
+use crate::model::volume::VolumeMode;
 use crate::model::volume_source::VolumeSpec;
 use crate::plugins::PluginError;
 use crate::plugins::host::files::FileEntry;
 use crate::plugins::host::{FileKind, Files, Host, HostError, OnBehalf};
 use crate::plugins::layout;
 use crate::plugins::plugin::{
-    Capability, FoundVolume, NodeVolume, Plugins, VolumePlugin, unique_volume_name,
+    Capability, FoundVolume, Leftover, NodeVolume, Plugins, VolumePlugin, unique_volume_name,
 };
 use crate::plugins::steps;
 
@@ -40,7 +41,7 @@ pub async fn scan(host: &dyn Host) -> Result<Vec<FoundPath>, HostError> {
         {
             for plugin in directories(host, &top).await? {
                 let below = format!("{top}/{}", plugin.name);
-                for volume in entries(host, &below).await? {
+                for volume in Files(host).entries(&below).await? {
                     let path = format!("{below}/{}", volume.name);
                     found.push(FoundPath {
                         path: path.clone(),
@@ -59,16 +60,8 @@ pub async fn scan(host: &dyn Host) -> Result<Vec<FoundPath>, HostError> {
     Ok(found)
 }
 
-/// What is in a directory; nothing if it is not there.
-async fn entries(host: &dyn Host, path: &str) -> Result<Vec<FileEntry>, HostError> {
-    match Files(host).list(path).await {
-        Err(error) if error.is_not_found() => Ok(Vec::new()),
-        listed => listed,
-    }
-}
-
 async fn directories(host: &dyn Host, path: &str) -> Result<Vec<FileEntry>, HostError> {
-    let mut entries = entries(host, path).await?;
+    let mut entries = Files(host).entries(path).await?;
     entries.retain(|entry| entry.facts.kind == FileKind::Directory);
     Ok(entries)
 }
@@ -91,7 +84,12 @@ pub async fn enter(
             failed.push(path);
         }
     }
-    enter_leftovers(host, plugins, &mut actual).await?;
+    enter_mounts(host, plugins, &mut actual).await?;
+    for plugin in plugins.iter() {
+        for leftover in plugin.leftovers(host).await? {
+            enter_leftover(host, &**plugin, leftover, &mut actual).await;
+        }
+    }
     Ok((actual, failed))
 }
 
@@ -99,7 +97,7 @@ pub async fn enter(
 /// in any pod's directory: the agent was stopped between two steps of a mount,
 /// and the pod has gone since. Upstream overlooks it; a volume could then be
 /// detached while it is mounted.
-async fn enter_leftovers(
+async fn enter_mounts(
     host: &Arc<dyn Host>,
     plugins: &Plugins,
     actual: &mut Actual,
@@ -117,7 +115,7 @@ async fn enter_leftovers(
         for plugin in plugins.iter() {
             let (staged, bound) = (found("", last, false), found(last, above, true));
             for found in [staged, bound] {
-                enter_leftover(host, &**plugin, &found, &mount.target, actual).await;
+                enter_mount(host, &**plugin, &found, &mount.target, actual).await;
             }
         }
     }
@@ -125,7 +123,7 @@ async fn enter_leftovers(
 }
 
 /// Enters a mount if the plugin would have made it for a volume of this name.
-async fn enter_leftover(
+async fn enter_mount(
     host: &Arc<dyn Host>,
     plugin: &dyn VolumePlugin,
     found: &FoundVolume,
@@ -139,14 +137,7 @@ async fn enter_leftover(
     let Ok(spec) = plugin.reconstruct(host, found).await else { return };
     let facts = plugin.facts_of(&spec);
     let Ok(unique) = unique_volume_name(plugin, &spec, &found.pod_uid) else { return };
-    let volume = NodeVolume {
-        host: host.clone(),
-        spec: spec.clone(),
-        unique_name: unique.as_str().into(),
-        device_path: String::new(),
-        pod: Some(only_uid(&found.pod_uid)),
-        provided: BTreeMap::new(),
-    };
+    let volume = found_volume(host, &spec, &unique, &found.pod_uid);
     let own = if found.is_block {
         let paths = plugin.block_paths(&volume);
         paths.map(|paths| format!("{}/{}", paths.global_map, found.pod_uid))
@@ -161,6 +152,40 @@ async fn enter_leftover(
     let entry = entry.or_insert_with(|| uncertain(&spec, facts.name, true, path.to_owned()));
     if found.is_block {
         entry.pods.entry(found.pod_uid.clone()).or_insert_with(|| uncertain_mount(spec, true));
+    }
+}
+
+/// Enters what a plugin itself knows to have been set up, for the same reason.
+async fn enter_leftover(
+    host: &Arc<dyn Host>,
+    plugin: &dyn VolumePlugin,
+    leftover: Leftover,
+    actual: &mut Actual,
+) {
+    let Leftover { spec, pods } = leftover;
+    let Ok(unique) = unique_volume_name(plugin, &spec, "") else { return };
+    let volume = found_volume(host, &spec, &unique, "");
+    let path = match spec.mode {
+        VolumeMode::Block => plugin.block_paths(&volume).map(|paths| paths.global_map),
+        VolumeMode::Filesystem => plugin.device_mount_path(&volume).await.unwrap_or_default(),
+    };
+    let (name, path) = (plugin.facts_of(&spec).name, path.unwrap_or_default());
+    let entry = actual.volumes.entry(unique.into());
+    let entry = entry.or_insert_with(|| uncertain(&spec, name, true, path));
+    for pod in pods {
+        entry.pods.entry(pod).or_insert_with(|| uncertain_mount(spec.clone(), true));
+    }
+}
+
+/// A volume as it was found.
+fn found_volume(host: &Arc<dyn Host>, spec: &VolumeSpec, unique: &str, pod: &str) -> NodeVolume {
+    NodeVolume {
+        host: host.clone(),
+        spec: spec.clone(),
+        unique_name: unique.into(),
+        device_path: String::new(),
+        pod: Some(only_uid(&pod.into())),
+        provided: BTreeMap::new(),
     }
 }
 
@@ -207,14 +232,7 @@ async fn enter_one(
     let spec = plugin.reconstruct(host, found).await?;
     let facts = plugin.facts_of(&spec);
     let unique: Arc<str> = unique_volume_name(plugin, &spec, &found.pod_uid)?.into();
-    let volume = NodeVolume {
-        host: host.clone(),
-        spec: spec.clone(),
-        unique_name: unique.clone(),
-        device_path: String::new(),
-        pod: Some(only_uid(&found.pod_uid)),
-        provided: BTreeMap::new(),
-    };
+    let volume = found_volume(host, &spec, &unique, &found.pod_uid);
     let has_device = found.is_block || facts.can(Capability::Stage);
     let device_mount_path = if found.is_block {
         plugin.block_paths(&volume).map(|paths| paths.global_map)

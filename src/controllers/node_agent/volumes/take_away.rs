@@ -118,11 +118,8 @@ pub async fn unmap_device(job: Job) -> Result<(), Failure> {
     let volume = job.volume(None);
     let Some(paths) = job.plugin.block_paths(&volume) else { return Ok(()) };
     let files = Files(&*job.host);
-    let left = match files.list(&paths.global_map).await {
-        Ok(entries) => entries,
-        Err(error) if error.is_not_found() => Vec::new(),
-        Err(error) => return Err(failed(&job, STEP, &error)),
-    };
+    let left = files.entries(&paths.global_map).await;
+    let left = left.map_err(|error| failed(&job, STEP, &error))?;
     let devices = left.iter().filter(|entry| entry.facts.kind == FileKind::BlockDevice);
     let devices: Vec<&str> = devices.map(|entry| &*entry.name).collect();
     if !devices.is_empty() {

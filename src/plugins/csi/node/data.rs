@@ -4,9 +4,9 @@
 use serde_json::{Value, json};
 
 use crate::model::volume::VolumeMode;
-use crate::model::volume_source::CsiSource;
+use crate::model::volume_source::{CsiSource, VolumeSpec};
 use crate::plugins::error::PluginError;
-use crate::plugins::host::{Files, Host};
+use crate::plugins::host::{Files, Host, HostError};
 use crate::plugins::plugin::NodeVolume;
 
 const FILE: &str = "vol_data.json";
@@ -58,33 +58,52 @@ impl VolumeData {
 
     /// What a directory says; `None`: nothing.
     pub async fn read(host: &dyn Host, directory: &str) -> Result<Option<Self>, PluginError> {
-        let path = format!("{directory}/{FILE}");
-        let content = match Files(host).read(&path, BYTES_MAX).await {
-            Err(error) if error.is_not_found() => return Ok(None),
-            content => content?,
-        };
-        let value: Value = serde_json::from_slice(&content)
-            .map_err(|error| PluginError::Failed(format!("{path}: {error}")))?;
+        let read = content(host, directory).await?.map(|content| Self::parse(&content));
+        let read = read.transpose();
+        read.map_err(|error| PluginError::Failed(format!("{directory}/{FILE}: {error}")))
+    }
+
+    /// The same for who looks everywhere: what cannot be understood says
+    /// nothing.
+    pub async fn look(host: &dyn Host, directory: &str) -> Result<Option<Self>, HostError> {
+        let read = content(host, directory).await?.map(|content| Self::parse(&content));
+        Ok(read.and_then(|read| {
+            read.inspect_err(|error| tracing::warn!(directory, %error, "{FILE} is broken")).ok()
+        }))
+    }
+
+    fn parse(content: &[u8]) -> Result<Self, serde_json::Error> {
+        let value: Value = serde_json::from_slice(content)?;
         let text = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
-        Ok(Some(Self {
+        Ok(Self {
             name: text("specVolID"),
             driver: text("driverName"),
             handle: text("volumeHandle"),
             node: text("nodeName"),
             attachment: text("attachmentID"),
             is_ephemeral: text("volumeLifecycleMode") == "Ephemeral",
-        }))
+        })
     }
 
-    /// A PersistentVolume of what is remembered.
-    pub fn volume(&self, mode: VolumeMode) -> Value {
-        json!({
+    /// The volume, as far as it is remembered.
+    pub fn spec(&self, is_block: bool) -> VolumeSpec {
+        let mode = if is_block { VolumeMode::Block } else { VolumeMode::Filesystem };
+        let volume = json!({
             "metadata": {"name": self.name},
             "spec": {
                 "volumeMode": mode.name(),
                 "csi": {"driver": self.driver, "volumeHandle": self.handle},
             },
-        })
+        });
+        VolumeSpec::from_volume(&volume, false).inline(self.is_ephemeral)
+    }
+}
+
+/// The file of a directory; `None`: it has none.
+async fn content(host: &dyn Host, directory: &str) -> Result<Option<Vec<u8>>, HostError> {
+    match Files(host).read(&format!("{directory}/{FILE}"), BYTES_MAX).await {
+        Err(error) if error.is_not_found() => Ok(None),
+        content => content.map(Some),
     }
 }
 

@@ -19,12 +19,13 @@
 
 mod block;
 mod data;
+mod leftovers;
 mod request;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures::future::{FutureExt, ready};
+use futures::future::{BoxFuture, FutureExt, ready};
 use pvdeck_csi_proto::csi;
 use pvdeck_csi_proto::csi::node_service_capability::rpc;
 use serde_json::Value;
@@ -39,10 +40,10 @@ use crate::plugins::csi::error::CallError;
 use crate::plugins::csi::node::data::VolumeData;
 use crate::plugins::csi::node_drivers::NodeDrivers;
 use crate::plugins::error::PluginError;
-use crate::plugins::host::{Command, Files, Host};
+use crate::plugins::host::{Command, Files, Host, HostError};
 use crate::plugins::plugin::{
-    BlockPaths, Capabilities, Capability, Done, FoundVolume, Need, NodeVolume, PluginFacts,
-    Published, VolumePlugin,
+    BlockPaths, Capabilities, Capability, Done, FoundVolume, Leftover, Need, NodeVolume,
+    PluginFacts, Published, VolumePlugin,
 };
 use crate::plugins::steps::{self, MOUNT_POINT_MODE};
 
@@ -484,10 +485,16 @@ impl VolumePlugin for CsiPlugin {
             let known = VolumeData::read(&**host, &directory).await?.ok_or_else(|| {
                 PluginError::Failed(format!("{directory}/vol_data.json is missing"))
             })?;
-            let mode = if found.is_block { VolumeMode::Block } else { VolumeMode::Filesystem };
-            Ok(VolumeSpec::from_volume(&known.volume(mode), false).inline(known.is_ephemeral))
+            Ok(known.spec(found.is_block))
         }
         .boxed()
+    }
+
+    fn leftovers<'a>(
+        &'a self,
+        host: &'a Arc<dyn Host>,
+    ) -> BoxFuture<'a, Result<Vec<Leftover>, HostError>> {
+        leftovers::find(&**host).boxed()
     }
 }
 
