@@ -43,6 +43,12 @@ impl ReplicaSet {
     pub fn desired(&self) -> Option<i64> {
         self.meta.annotation(DESIRED).and_then(|text| text.parse().ok())
     }
+
+    /// How many pods there might have been in all then, surge included.
+    pub fn most(&self) -> Option<i64> {
+        let most = self.meta.annotation(MAX).and_then(|text| text.parse().ok());
+        most.filter(|most| *most > 0)
+    }
 }
 
 /// Which template of a Deployment came when; on ReplicaSet and Deployment.

@@ -14,4 +14,5 @@ pub mod namespace;
 pub mod owners;
 pub mod replica_set;
 pub mod shell;
+pub mod slow_start;
 pub mod stateful_set;

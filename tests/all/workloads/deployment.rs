@@ -177,3 +177,41 @@ fn paused_deployment_scales_and_does_not_roll_out() {
         assert_eq!((pods_of(&cluster, "1.35").await, pods_of(&cluster, "1.36").await), (0, 4));
     });
 }
+
+/// How many pods the ReplicaSets of the old template and of the new one are to
+/// have.
+async fn wanted(cluster: &Cluster) -> (i64, i64) {
+    let sets = cluster.list(kind::REPLICA_SET).await;
+    let of = |image: &str| {
+        let mut sets = sets.iter().map(|set| &set["spec"]);
+        let set = sets.find(|spec| spec["template"]["spec"]["containers"][0]["image"] == image);
+        set.and_then(|spec| spec["replicas"].as_i64()).unwrap_or(0)
+    };
+    (of("busybox:1.35"), of("busybox:1.36"))
+}
+
+/// The numbers of the example in the Kubernetes documentation of Deployments.
+#[test]
+fn scaling_in_the_middle_of_a_roll_out_is_shared_out_among_its_templates() {
+    Cluster::run(async |cluster| {
+        let rolling = json!({"type": "RollingUpdate",
+            "rollingUpdate": {"maxSurge": 3, "maxUnavailable": 2}});
+        let mut app = deployment(rolling);
+        app["spec"]["replicas"] = 10.into();
+        cluster.create(kind::DEPLOYMENT, app).await;
+        cluster.run_pods(None).await;
+        // No pod of the new template ever gets ready.
+        let new = json!({"spec": {"template": template("app", "busybox:1.36")}});
+        cluster.patch(kind::DEPLOYMENT, "app", new).await;
+        cluster.settle().await;
+        assert_eq!(wanted(&cluster).await, (8, 5));
+        cluster.patch(kind::DEPLOYMENT, "app", json!({"spec": {"replicas": 15}})).await;
+        cluster.settle().await;
+        assert_eq!(wanted(&cluster).await, (11, 7));
+        let told = cluster.told("ScalingReplicaSet").await;
+        let count = |end: &str| told.iter().filter(|told| told.ends_with(end)).count();
+        assert_eq!((count(" from 8 to 11"), count(" from 5 to 7")), (1, 1), "{told:?}");
+        cluster.run_pods(None).await;
+        assert_eq!((pods_of(&cluster, "1.35").await, pods_of(&cluster, "1.36").await), (0, 15));
+    });
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::controllers::workloads::deployment::limits::Limits;
+use crate::controllers::workloads::deployment::proportion;
 use crate::controllers::workloads::deployment::replica_sets as sets;
 use crate::controllers::workloads::deployment::status;
 use crate::controllers::workloads::owners;
@@ -125,32 +126,25 @@ fn membership(view: &View) -> Option<Act> {
     Some(Act::silent(write))
 }
 
-/// The next write that brings pods to the template.
+/// The next write that brings pods to the template. While paused nothing is
+/// rolled out, and only the count is followed.
 fn roll_out(view: &View, split: &Split) -> Option<Act> {
     let target = view.target;
     if target.is_paused() {
-        return scale_paused(view, split);
+        return proportion::scale(view, split);
     }
     if target.row.recreates {
         return recreate(view, split);
+    }
+    if proportion::is_due(view, split)
+        && let Some(act) = proportion::scale(view, split)
+    {
+        return Some(act);
     }
     let Some(new) = split.new else { return Some(sets::create(view, split)) };
     sets::annotate(view, split, new)
         .or_else(|| grow(view, split, new))
         .or_else(|| shrink(view, split, new))
-}
-
-/// While paused nothing is rolled out; the ReplicaSet in use follows the count.
-fn scale_paused(view: &View, split: &Split) -> Option<Act> {
-    let newest_old = || split.old.iter().rev().find(|set| set.replicas > 0).copied();
-    let in_use = split.new.filter(|new| new.replicas > 0).or_else(newest_old).or(split.new)?;
-    let others: i64 = view
-        .sets
-        .iter()
-        .filter(|set| set.meta.uid != in_use.meta.uid)
-        .map(|set| set.replicas)
-        .sum();
-    sets::scale(view, in_use, (view.target.row.replicas - others).max(0), "the roll-out is paused")
 }
 
 /// All old pods go before the first new one comes.

@@ -5,13 +5,12 @@
 //! deployment (read) + rows of its ReplicaSets -> decide (pure) -> one act, or rest
 //! ```
 //!
-//! Deliberately absent: proportional scaling while a roll-out is under way and
-//! scaling at once (the newest ReplicaSet takes the difference), and rollback
-//! by annotation, which the API no longer has. Upstream:
-//! `pkg/controller/deployment`.
+//! Deliberately absent: rollback by annotation, which the API no longer has.
+//! Upstream: `pkg/controller/deployment`.
 
 pub mod controller;
 pub mod decide;
 pub mod limits;
+pub mod proportion;
 pub mod replica_sets;
 pub mod status;

@@ -12,7 +12,7 @@ use crate::controllers::parts::Parts;
 use crate::controllers::work_loop::{Outcome, Pass, Reconciler};
 use crate::controllers::workloads::owners::{Controllers, Orphans};
 use crate::controllers::workloads::replica_set::decide::{
-    Failure, Memory, Next, Set, View, created, decide,
+    FAILED_CREATE, FAILED_DELETE, Failure, Memory, Next, Set, View, created, decide,
 };
 use crate::controllers::workloads::shell::{Act, Carried, STEPS_MAX, unsettled};
 use crate::mirror::Tables;
@@ -112,20 +112,21 @@ impl ReplicaSetController {
         permitted: &mut bool,
     ) -> Result<(), Box<Pass>> {
         let failing = match act.write.change {
-            Change::Create(_) => Some("FailedCreate"),
-            Change::Delete(_) => Some("FailedDelete"),
+            Change::Create(_) => Some(FAILED_CREATE),
+            Change::Delete(_) => Some(FAILED_DELETE),
             Change::Replace(_) | Change::Merge(_) | Change::Strategic(_) => None,
         };
         let carried = self.parts.carry_out(act).await;
         *permitted = matches!(carried, Carried::Again);
         match (carried, failing) {
             (Carried::Refused(message) | Carried::Exists(message), Some(reason)) => {
-                memory.failure = Some(Failure { reason, message });
+                memory.refused += 1;
+                memory.failure.get_or_insert(Failure { reason, message });
                 Ok(())
             }
             (Carried::Done(answer), Some(reason)) => {
                 memory.writes += 1;
-                if reason == "FailedCreate" {
+                if reason == FAILED_CREATE {
                     let name = answer["metadata"]["name"].as_str().unwrap_or_default();
                     self.parts.tell_all([created(&set.row, name)]);
                 }

@@ -8,6 +8,7 @@ use crate::controllers::events::Note;
 use crate::controllers::workloads::owners::{self, controller_reference};
 use crate::controllers::workloads::replica_set::ranking::rank;
 use crate::controllers::workloads::shell::Act;
+use crate::controllers::workloads::slow_start::batch_ends_after;
 use crate::model::kind;
 use crate::model::object::{Key, ObjectRef, Seconds};
 use crate::model::pod::Pod;
@@ -17,6 +18,10 @@ use crate::model::write::{Change, Reason, Write};
 
 /// The most pods that one pass makes or deletes (upstream: `BurstReplicas`).
 const BURST: usize = 500;
+
+/// Why a set's `ReplicaFailure` condition is true.
+pub const FAILED_CREATE: &str = "FailedCreate";
+pub const FAILED_DELETE: &str = "FailedDelete";
 
 /// A ReplicaSet as its controller reads it from the server.
 #[derive(Debug, Clone)]
@@ -49,7 +54,9 @@ pub struct View<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     pub writes: usize,
-    /// The server's words when it refused a pod, and which way.
+    /// How many pods the server refused.
+    pub refused: usize,
+    /// Its words when it first did, and which way.
     pub failure: Option<Failure>,
 }
 
@@ -74,8 +81,10 @@ pub enum Next {
 /// What the set calls for next.
 pub fn decide(view: &View) -> Next {
     let going = view.set.row.meta.deleting.is_some();
-    let may_write = !going && view.memory.failure.is_none() && view.memory.writes < BURST;
-    if may_write && let Some(act) = membership(view).or_else(|| replicas(view)) {
+    if !going
+        && may_go_on(view.memory)
+        && let Some(act) = membership(view).or_else(|| replicas(view))
+    {
         return Next::Act(Box::new(act));
     }
     let status = status(view);
@@ -87,6 +96,14 @@ pub fn decide(view: &View) -> Next {
         None if view.memory.writes >= BURST => Next::Rest { wake: Some(1) },
         None => Next::Rest { wake: wake(view) },
     }
+}
+
+/// Whether the pass may write more: a batch in which a pod was refused is the
+/// last, and a refused deletion ends it.
+fn may_go_on(memory: &Memory) -> bool {
+    let tries = memory.writes + memory.refused;
+    let is_last = |failure: &Failure| failure.reason != FAILED_CREATE || batch_ends_after(tries);
+    tries < BURST && !memory.failure.as_ref().is_some_and(is_last)
 }
 
 /// Adopts pods that are selected, and lets go of those that are not any more.
@@ -122,7 +139,8 @@ fn replicas(view: &View) -> Option<Act> {
     let wanted = usize::try_from(set.replicas).unwrap_or(0);
     let mut pods: Vec<Arc<Pod>> = active(view).cloned().collect();
     if pods.len() < wanted {
-        return Some(create(view.set, pods.len()));
+        let untried = wanted - pods.len() > view.memory.refused;
+        return untried.then(|| create(view.set, pods.len()));
     }
     if pods.len() == wanted {
         return None;
@@ -164,7 +182,7 @@ fn create(set: &Set, there: usize) -> Act {
         write,
         // Told by the shell: the pod's name is known only from the answer.
         done: Vec::new(),
-        refused: vec![Note::warning(row, "FailedCreate", "Error creating: ")],
+        refused: vec![Note::warning(row, FAILED_CREATE, "Error creating: ")],
     }
 }
 
@@ -193,7 +211,7 @@ fn delete(set: &Set, pod: &Pod, there: usize) -> Act {
     Act {
         write,
         done: vec![Note::normal(&set.row, "SuccessfulDelete", format!("Deleted pod: {name}"))],
-        refused: vec![Note::warning(&set.row, "FailedDelete", "Error deleting: ")],
+        refused: vec![Note::warning(&set.row, FAILED_DELETE, "Error deleting: ")],
     }
 }
 
@@ -277,5 +295,61 @@ fn status_write(view: &View, mut status: Value) -> Write {
         version: Some(set.meta.version),
         on_behalf_of: view.set.reference(),
         reason: Reason::new("RS3", why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::row::Row;
+
+    /// A pass over a set without pods, of a server that takes so many of them
+    /// and refuses the rest: how many it takes, and how many it refuses.
+    fn pass(replicas: i64, takes: usize) -> (usize, usize) {
+        let object = json!({
+            "metadata": {"name": "app", "namespace": "n", "uid": "u", "resourceVersion": "1"},
+            "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "app"}},
+                "template": {"metadata": {"labels": {"app": "app"}}}},
+        });
+        let set = Set {
+            row: ReplicaSet::from_object(&object).expect("a set"),
+            generation: 1,
+            template: object["spec"]["template"].clone(),
+            status: Value::Null,
+        };
+        let (mut memory, mut pods) = (Memory::default(), Vec::new());
+        loop {
+            let view = View { set: &set, pods: &pods, orphans: &[], now: 0, memory: &memory };
+            let Next::Act(act) = decide(&view) else { unreachable!("the status is last") };
+            if act.write.object.kind == kind::REPLICA_SET {
+                return (memory.writes, memory.refused);
+            }
+            if pods.len() < takes {
+                let pod = json!({"metadata": {"name": format!("app-{}", pods.len()),
+                    "namespace": "n", "labels": {"app": "app"}}});
+                pods.push(Arc::new(Pod::from_object(&pod).expect("a pod")));
+                memory.writes += 1;
+            } else {
+                memory.refused += 1;
+                let failure = Failure { reason: FAILED_CREATE, message: "no".into() };
+                memory.failure.get_or_insert(failure);
+            }
+        }
+    }
+
+    /// The rows of upstream's `TestSlowStartBatch`, and the most of one pass.
+    #[test]
+    fn pods_are_made_in_batches_that_double_until_one_is_refused() {
+        for (replicas, takes, expected) in [
+            (10, 0, (0, 1)),
+            (10, 1, (1, 2)),
+            (10, 2, (2, 1)),
+            (10, 5, (5, 2)),
+            (10, 8, (8, 2)),
+            (10, 10, (10, 0)),
+            (600, 600, (500, 0)),
+        ] {
+            assert_eq!(pass(replicas, takes), expected, "{takes} of {replicas} are taken");
+        }
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::controllers::events::Note;
 use crate::controllers::workloads::owners::set_owners;
 use crate::controllers::workloads::shell::Act;
+use crate::controllers::workloads::slow_start::batch_ends_after;
 use crate::controllers::workloads::stateful_set::because::Because;
 use crate::controllers::workloads::stateful_set::decide::{Next, View, delete_pod, pod_reference};
 use crate::controllers::workloads::stateful_set::retention::{self, Verdict};
@@ -166,12 +167,9 @@ fn why_create(set: &Set, ordinal: i64) -> String {
     format!("{} is ready, it is the next of the {wanted} wanted", set.pod_name(ordinal - 1))
 }
 
-/// Pods are made in batches of 1, 2, 4 and so on, and none beyond a batch in
-/// which one failed (upstream: `slowStartBatch`).
+/// Whether a pod failed in the batch that has ended.
 fn batch_is_over(view: &View) -> bool {
-    let failed = !view.memory.failed_pods.is_empty();
-    // Batches end after 1, 3, 7, ... pods.
-    failed && (view.memory.attempts + 1).is_power_of_two()
+    !view.memory.failed_pods.is_empty() && batch_ends_after(view.memory.attempts)
 }
 
 /// The next claim that is missing and was not refused in this pass.
