@@ -11,6 +11,10 @@ pub enum LoopState {
     #[default]
     Starting,
     Running,
+    /// Somebody else leads, or nobody does yet.
+    StandsBy {
+        holder: String,
+    },
     /// It was told to end.
     Stopped,
     /// It ended by itself, which it never should.

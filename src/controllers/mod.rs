@@ -14,6 +14,7 @@
 
 pub mod attach_detach;
 pub mod csi;
+pub mod election;
 pub mod events;
 pub mod expand;
 pub mod health;

@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use http::Request;
 use serde_json::Value;
 
+use crate::cluster::write_path::actor::Term;
 use crate::cluster::write_path::step_gate::StepGate;
 use crate::cluster::write_path::{WriteError, WritePath, perform};
 use crate::model::kind::{self, Kind};
@@ -103,7 +104,8 @@ fn unread(error: ReadError) -> WriteError {
     WriteError::Conflict { verb: "GET", object: error.object, message: error.message }
 }
 
-/// A cluster behind its write path.
+/// A cluster behind its write path. Clones share the connection.
+#[derive(Clone)]
 pub struct ClusterServer {
     client: kube::Client,
     gate: StepGate,
@@ -113,8 +115,14 @@ pub struct ClusterServer {
 impl ClusterServer {
     /// The cluster as this actor sees it. Needs a runtime.
     pub fn new(path: &WritePath, actor: &str) -> Self {
+        Self::for_term(path, actor, Term::endless())
+    }
+
+    /// The same, until a term of leadership ends.
+    pub fn for_term(path: &WritePath, actor: &str, term: Term) -> Self {
         let actor = Actor(actor.to_owned());
-        Self { client: path.client(actor.clone()), gate: path.gate().clone(), actor }
+        let client = path.client_for_term(actor.clone(), term);
+        Self { client, gate: path.gate().clone(), actor }
     }
 
     async fn read(&self, path: &str, object: &str) -> Result<Option<Value>, ReadError> {

@@ -2,10 +2,12 @@
 
 mod attach_detach;
 mod binding;
+mod by_hand;
 mod conformance;
 mod console;
 mod crash;
 mod csi;
+mod election;
 mod examples;
 mod exchanges;
 mod flex_volume;

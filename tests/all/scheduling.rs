@@ -3,261 +3,251 @@
 
 use std::time::Duration;
 
-use http::Request;
-use pvdeck::cluster::write_path::perform;
-use pvdeck::model::kind::{self, Kind};
-use pvdeck::model::object::{Key, ObjectRef};
-use pvdeck::model::write::{Change, Reason, Write};
+use pvdeck::model::kind;
 use serde_json::{Value, json};
 
+use crate::by_hand::{ByHand, reference};
 use crate::world::World;
 
-fn reference(kind: &'static Kind, name: &str) -> ObjectRef {
-    let key = if kind.namespaced { Key::new("default", name) } else { Key::cluster(name) };
-    ObjectRef::new(kind, key)
-}
+const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 
-async fn write(world: &World, kind: &'static Kind, name: &str, change: Change) {
-    let object = reference(kind, name);
-    let write = Write {
-        on_behalf_of: object.clone(),
-        object,
-        subresource: None,
-        change,
-        version: None,
-        reason: Reason::new("user", "a test"),
-    };
-    perform(&world.user, &write).await.expect("written");
-}
+/// A cluster of two nodes, and what is done to it.
+struct Cluster(World);
 
-async fn create(world: &World, kind: &'static Kind, mut object: Value) {
-    object["apiVersion"] = kind.api_version().into();
-    object["kind"] = kind.kind.into();
-    let name = object["metadata"]["name"].as_str().expect("a name").to_owned();
-    write(world, kind, &name, Change::Create(object)).await;
-}
+impl Cluster {
+    /// Two nodes, a class of local volumes and one that is provisioned.
+    fn run(play: impl AsyncFnOnce(&Self)) {
+        World::run(async |world| {
+            let cluster = Self(world);
+            for (name, provisioner) in
+                [("local", "kubernetes.io/no-provisioner"), ("fast", "csi.example")]
+            {
+                let class = json!({"metadata": {"name": name}, "provisioner": provisioner,
+                    "volumeBindingMode": "WaitForFirstConsumer"});
+                cluster.0.user.create(kind::STORAGE_CLASS, class).await;
+            }
+            play(&cluster).await;
+        });
+    }
 
-async fn get(world: &World, kind: &'static Kind, name: &str) -> Value {
-    let request = Request::get(reference(kind, name).path()).body(Vec::new()).expect("a request");
-    world.user.request(request).await.expect("it is there")
-}
+    /// The same with a volume on node-1, and a claim of each of these names.
+    fn run_with_one_volume(claims: &[&str], play: impl AsyncFnOnce(&Self)) {
+        Self::run(async |cluster| {
+            cluster.local_volume("pv-1", "node-1").await;
+            for claim in claims {
+                cluster.claim(claim, "local").await;
+            }
+            cluster.calm().await;
+            play(cluster).await;
+        });
+    }
 
-async fn class(world: &World, name: &str, provisioner: &str) {
-    let class = json!({"metadata": {"name": name}, "provisioner": provisioner,
-        "volumeBindingMode": "WaitForFirstConsumer"});
-    create(world, kind::STORAGE_CLASS, class).await;
-}
+    /// The same with a pod whose claim is to be provisioned.
+    fn run_provisioning(play: impl AsyncFnOnce(&Self)) {
+        Self::run(async |cluster| {
+            cluster.claim("data", "fast").await;
+            cluster.pod("web", "data", json!({})).await;
+            play(cluster).await;
+        });
+    }
 
-async fn local(world: &World, name: &str, node: &str) {
-    let expression = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": [node]});
-    let affinity = json!({"nodeSelectorTerms": [{"matchExpressions": [expression]}]});
-    let volume = json!({
-        "metadata": {"name": name},
-        "spec": {"capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteOnce"],
-            "storageClassName": "local", "local": {"path": format!("/disks/{name}")},
-            "nodeAffinity": {"required": affinity}},
-    });
-    create(world, kind::PERSISTENT_VOLUME, volume).await;
-}
+    async fn local_volume(&self, name: &str, node: &str) {
+        let expression =
+            json!({"key": "kubernetes.io/hostname", "operator": "In", "values": [node]});
+        let affinity = json!({"nodeSelectorTerms": [{"matchExpressions": [expression]}]});
+        let volume = json!({
+            "metadata": {"name": name},
+            "spec": {"capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteOnce"],
+                "storageClassName": "local", "local": {"path": format!("/disks/{name}")},
+                "nodeAffinity": {"required": affinity}},
+        });
+        self.0.user.create(kind::PERSISTENT_VOLUME, volume).await;
+    }
 
-async fn claim(world: &World, name: &str, class: &str) {
-    let claim = json!({
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": class,
-            "resources": {"requests": {"storage": "1Gi"}}},
-    });
-    create(world, kind::PERSISTENT_VOLUME_CLAIM, claim).await;
-}
+    async fn claim(&self, name: &str, class: &str) {
+        let claim = json!({
+            "metadata": {"name": name},
+            "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": class,
+                "resources": {"requests": {"storage": "1Gi"}}},
+        });
+        self.0.user.create(kind::PERSISTENT_VOLUME_CLAIM, claim).await;
+    }
 
-async fn pod(world: &World, name: &str, claim: &str, extra: Value) {
-    let mut spec = json!({
-        "containers": [{"name": "main", "image": "busybox:1.35"}],
-        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}],
-    });
-    let (spec_map, extra) = (spec.as_object_mut(), extra.as_object().cloned());
-    spec_map.expect("a map").extend(extra.unwrap_or_default());
-    let pod = json!({"metadata": {"name": name, "namespace": "default"}, "spec": spec});
-    create(world, kind::POD, pod).await;
-}
+    async fn pod(&self, name: &str, claim: &str, extra: Value) {
+        let mut spec = json!({
+            "containers": [{"name": "main", "image": "busybox:1.35"}],
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}],
+        });
+        json_patch::merge(&mut spec, &extra);
+        self.0.user.create(kind::POD, json!({"metadata": {"name": name}, "spec": spec})).await;
+    }
 
-/// Why a pod is on no node: reason and message of its condition.
-async fn why_not(world: &World, name: &str) -> (String, String) {
-    let pod = get(world, kind::POD, name).await;
-    let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    let scheduled = conditions.iter().find(|c| c["type"] == "PodScheduled").cloned();
-    let scheduled = scheduled.unwrap_or_default();
-    let text = |field: &str| scheduled[field].as_str().unwrap_or_default().to_owned();
-    (text("reason"), text("message"))
-}
+    async fn found_pod(&self, name: &str) -> Value {
+        self.0.user.get(&reference(kind::POD, name)).await.expect("the pod")
+    }
 
-async fn node_of(world: &World, name: &str) -> String {
-    let pod = get(world, kind::POD, name).await;
-    pod["spec"]["nodeName"].as_str().unwrap_or_default().to_owned()
-}
+    /// Why a pod is on no node: reason and message of its condition.
+    async fn why_not(&self, name: &str) -> (String, String) {
+        let pod = self.found_pod(name).await;
+        let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let scheduled = conditions.iter().find(|c| c["type"] == "PodScheduled").cloned();
+        let scheduled = scheduled.unwrap_or_default();
+        let text = |field: &str| scheduled[field].as_str().unwrap_or_default().to_owned();
+        (text("reason"), text("message"))
+    }
 
-/// Lets time pass until nothing is left to do.
-async fn calm(world: &World) {
-    assert!(world.clock.settle(2000).await, "it settles");
+    async fn node_of(&self, pod: &str) -> String {
+        let pod = self.found_pod(pod).await;
+        pod["spec"]["nodeName"].as_str().unwrap_or_default().to_owned()
+    }
+
+    async fn nominated(&self, pod: &str) -> Value {
+        self.found_pod(pod).await["status"]["nominatedNodeName"].clone()
+    }
+
+    async fn found_claim(&self) -> Value {
+        self.0.user.get(&reference(kind::PERSISTENT_VOLUME_CLAIM, "data")).await.expect("the claim")
+    }
+
+    /// The node for which the claim is to be provisioned.
+    async fn selected_node(&self) -> Value {
+        self.found_claim().await["metadata"]["annotations"][SELECTED_NODE].clone()
+    }
+
+    /// What a provisioner does that cannot use the node, and whoever helps.
+    async fn unselect_node(&self) {
+        let off = json!({"metadata": {"annotations": {SELECTED_NODE: null}}});
+        self.0.user.merge(&reference(kind::PERSISTENT_VOLUME_CLAIM, "data"), off).await;
+    }
+
+    /// Lets time pass until nothing is left to do.
+    async fn calm(&self) {
+        assert!(self.0.clock.settle(2000).await, "it settles");
+    }
+
+    /// Pods of their claims are decided on while no write passes.
+    async fn decide_without_writing(&self, pods: &[&str]) {
+        self.0.gate().shut();
+        for name in pods {
+            self.pod(name, name, json!({})).await;
+        }
+        self.0.clock.idle().await;
+    }
+
+    async fn let_writes_pass(&self) {
+        self.0.clock.idle().await;
+        self.0.gate().open();
+        self.calm().await;
+    }
 }
 
 const NO_VOLUME: &str = "0/2 nodes are available: 2 node(s) didn't find available persistent \
                          volumes to bind. no new claims to deallocate, preemption: 0/2 nodes are \
                          available: 2 Preemption is not helpful for scheduling.";
 
+fn bind_failure(why: &str) -> (String, String) {
+    let text = format!("running PreBind plugin \"VolumeBinding\": binding volumes: {why}");
+    ("SchedulerError".into(), text)
+}
+
 #[test]
 fn a_claim_is_bound_to_the_volume_of_the_node_that_its_pod_may_go_to() {
-    World::run(async |world| {
-        class(&world, "local", "kubernetes.io/no-provisioner").await;
-        local(&world, "pv-1", "node-1").await;
-        local(&world, "pv-2", "node-2").await;
-        claim(&world, "data", "local").await;
-        calm(&world).await;
-        let phase =
-            get(&world, kind::PERSISTENT_VOLUME_CLAIM, "data").await["status"]["phase"].clone();
-        assert_eq!(phase, "Pending", "on purpose");
+    Cluster::run_with_one_volume(&["data"], async |cluster| {
+        cluster.local_volume("pv-2", "node-2").await;
+        cluster.calm().await;
+        assert_eq!(cluster.found_claim().await["status"]["phase"], "Pending", "on purpose");
         let only = json!({"nodeSelector": {"kubernetes.io/hostname": "node-2"}});
-        pod(&world, "web", "data", only).await;
-        calm(&world).await;
-        let claim = get(&world, kind::PERSISTENT_VOLUME_CLAIM, "data").await;
-        assert_eq!(claim["spec"]["volumeName"], "pv-2");
-        assert_eq!(node_of(&world, "web").await, "node-2");
-        let pod = get(&world, kind::POD, "web").await;
-        assert_eq!(pod["status"]["nominatedNodeName"], Value::Null);
+        cluster.pod("web", "data", only).await;
+        cluster.calm().await;
+        assert_eq!(cluster.found_claim().await["spec"]["volumeName"], "pv-2");
+        assert_eq!(cluster.node_of("web").await, "node-2");
+        assert_eq!(cluster.nominated("web").await, Value::Null);
     });
 }
 
 #[test]
 fn of_two_pods_that_race_for_one_volume_one_gets_it_and_the_other_is_told_why() {
-    World::run(async |world| {
-        class(&world, "local", "kubernetes.io/no-provisioner").await;
-        local(&world, "pv-1", "node-1").await;
-        calm(&world).await;
-        for name in ["a", "b"] {
-            claim(&world, name, "local").await;
-        }
-        world.gate().shut();
-        for name in ["a", "b"] {
-            pod(&world, name, name, json!({})).await;
-        }
-        world.clock.idle().await;
-        let held: Vec<String> = world
-            .gate()
-            .held()
-            .iter()
-            .filter(|held| held.actor.0 == "kube-scheduler")
-            .map(|held| held.write.reason.rule.clone())
-            .collect();
-        assert_eq!(held, ["nominate", "refuse"], "decided before anything is written");
-        world.gate().open();
-        calm(&world).await;
-        assert_eq!(node_of(&world, "a").await, "node-1");
-        assert_eq!(why_not(&world, "b").await, ("Unschedulable".into(), NO_VOLUME.into()));
-        local(&world, "pv-2", "node-2").await;
-        calm(&world).await;
-        assert_eq!(node_of(&world, "b").await, "node-2", "the new volume woke it");
+    Cluster::run_with_one_volume(&["a", "b"], async |cluster| {
+        cluster.decide_without_writing(&["a", "b"]).await;
+        let held = cluster.0.gate().held();
+        let held = held.iter().filter(|held| held.actor.0 == "kube-scheduler");
+        let rules: Vec<&str> = held.map(|held| &*held.write.reason.rule).collect();
+        assert_eq!(rules, ["nominate", "refuse"], "decided before anything is written");
+        cluster.let_writes_pass().await;
+        assert_eq!(cluster.node_of("a").await, "node-1");
+        assert_eq!(cluster.why_not("b").await, ("Unschedulable".into(), NO_VOLUME.into()));
+        cluster.local_volume("pv-2", "node-2").await;
+        cluster.calm().await;
+        assert_eq!(cluster.node_of("b").await, "node-2", "the new volume woke it");
     });
 }
 
 #[test]
 fn a_pod_that_goes_before_it_is_bound_leaves_its_volume_to_the_next() {
-    World::run(async |world| {
-        class(&world, "local", "kubernetes.io/no-provisioner").await;
-        local(&world, "pv-1", "node-1").await;
-        calm(&world).await;
-        for name in ["a", "b"] {
-            claim(&world, name, "local").await;
-        }
-        world.gate().shut();
-        for name in ["a", "b"] {
-            pod(&world, name, name, json!({})).await;
-        }
-        world.clock.idle().await;
-        write(&world, kind::POD, "a", Change::Delete(json!({}))).await;
-        world.clock.idle().await;
-        let held = world.gate().held();
-        let held = held.iter().filter(|held| held.write.on_behalf_of == reference(kind::POD, "a"));
+    Cluster::run_with_one_volume(&["a", "b"], async |cluster| {
+        cluster.decide_without_writing(&["a", "b"]).await;
+        let gone = reference(kind::POD, "a");
+        cluster.0.user.delete(&gone).await;
+        cluster.0.clock.idle().await;
+        let held = cluster.0.gate().held();
+        let held = held.iter().filter(|held| held.write.on_behalf_of == gone);
         assert_eq!(held.count(), 0, "what was held for it is withdrawn");
-        world.gate().open();
-        calm(&world).await;
-        assert_eq!(node_of(&world, "b").await, "node-1");
+        cluster.let_writes_pass().await;
+        assert_eq!(cluster.node_of("b").await, "node-1");
     });
 }
 
 #[test]
 fn a_volume_that_vanishes_between_find_and_bind_is_found_missing_and_another_is_taken() {
-    World::run(async |world| {
-        class(&world, "local", "kubernetes.io/no-provisioner").await;
-        local(&world, "pv-1", "node-1").await;
-        claim(&world, "data", "local").await;
-        calm(&world).await;
-        world.gate().shut();
-        pod(&world, "web", "data", json!({})).await;
-        world.clock.idle().await;
-        let unprotect = json!({"metadata": {"finalizers": null}});
-        write(&world, kind::PERSISTENT_VOLUME, "pv-1", Change::Merge(unprotect)).await;
-        write(&world, kind::PERSISTENT_VOLUME, "pv-1", Change::Delete(json!({}))).await;
-        world.clock.idle().await;
-        world.gate().open();
-        calm(&world).await;
-        assert_eq!(why_not(&world, "web").await.1, NO_VOLUME);
-        local(&world, "pv-2", "node-2").await;
-        calm(&world).await;
-        assert_eq!(node_of(&world, "web").await, "node-2");
+    Cluster::run_with_one_volume(&["data"], async |cluster| {
+        cluster.decide_without_writing(&["data"]).await;
+        let volume = reference(kind::PERSISTENT_VOLUME, "pv-1");
+        cluster.0.user.merge(&volume, json!({"metadata": {"finalizers": null}})).await;
+        cluster.0.user.delete(&volume).await;
+        cluster.let_writes_pass().await;
+        assert_eq!(cluster.why_not("data").await.1, NO_VOLUME);
+        cluster.local_volume("pv-2", "node-2").await;
+        cluster.calm().await;
+        assert_eq!(cluster.node_of("data").await, "node-2");
     });
 }
 
 #[test]
 fn a_node_that_goes_while_the_pod_is_on_its_way_is_not_bound_to() {
-    World::run(async |world| {
-        class(&world, "fast", "csi.example").await;
-        claim(&world, "data", "fast").await;
-        pod(&world, "web", "data", json!({})).await;
-        calm(&world).await;
-        let selected = "volume.kubernetes.io/selected-node";
-        let claim = get(&world, kind::PERSISTENT_VOLUME_CLAIM, "data").await;
-        assert_eq!(claim["metadata"]["annotations"][selected], "node-1");
-        let waiting = get(&world, kind::POD, "web").await;
-        assert_eq!(waiting["status"]["nominatedNodeName"], "node-1");
-        write(&world, kind::NODE, "node-1", Change::Delete(json!({}))).await;
-        calm(&world).await;
+    Cluster::run_provisioning(async |cluster| {
+        cluster.calm().await;
+        assert_eq!(cluster.selected_node().await, "node-1");
+        assert_eq!(cluster.nominated("web").await, "node-1");
+        cluster.0.user.delete(&reference(kind::NODE, "node-1")).await;
+        cluster.calm().await;
         let stuck = "0/1 nodes are available: 1 node(s) didn't find available persistent volumes \
                      to bind. no new claims to deallocate, preemption: 0/1 nodes are available: 1 \
                      Preemption is not helpful for scheduling.";
-        assert_eq!(why_not(&world, "web").await.1, stuck, "the claim is still for the node");
-        // The remedy: the annotation is taken off.
-        let off = json!({"metadata": {"annotations": {selected: null}}});
-        write(&world, kind::PERSISTENT_VOLUME_CLAIM, "data", Change::Merge(off)).await;
-        calm(&world).await;
-        let claim = get(&world, kind::PERSISTENT_VOLUME_CLAIM, "data").await;
-        assert_eq!(claim["metadata"]["annotations"][selected], "node-2");
+        assert_eq!(cluster.why_not("web").await.1, stuck, "the claim is still for the node");
+        cluster.unselect_node().await;
+        cluster.calm().await;
+        assert_eq!(cluster.selected_node().await, "node-2");
     });
 }
 
 #[test]
 fn a_provisioner_that_rejects_the_node_has_the_pod_decided_afresh() {
-    World::run(async |world| {
-        class(&world, "fast", "csi.example").await;
-        claim(&world, "data", "fast").await;
-        pod(&world, "web", "data", json!({})).await;
-        calm(&world).await;
+    Cluster::run_provisioning(async |cluster| {
+        let world = &cluster.0;
+        cluster.calm().await;
         // It cannot provision there, and node-1 is cordoned meanwhile.
         let cordon = json!({"spec": {"unschedulable": true}});
-        write(&world, kind::NODE, "node-1", Change::Merge(cordon)).await;
-        let selected = "volume.kubernetes.io/selected-node";
-        let off = json!({"metadata": {"annotations": {selected: null}}});
-        write(&world, kind::PERSISTENT_VOLUME_CLAIM, "data", Change::Merge(off)).await;
+        world.user.merge(&reference(kind::NODE, "node-1"), cordon).await;
+        cluster.unselect_node().await;
         // The scheduler looks at the volumes once a second.
         world.clock.advance(Duration::from_secs(1)).await;
-        let failed = "running PreBind plugin \"VolumeBinding\": binding volumes: provisioning \
-                      failed for PVC \"data\"";
-        assert_eq!(why_not(&world, "web").await, ("SchedulerError".into(), failed.into()));
-        let waiting = get(&world, kind::POD, "web").await;
-        assert_eq!(waiting["status"]["nominatedNodeName"], Value::Null);
-        calm(&world).await;
-        let claim = get(&world, kind::PERSISTENT_VOLUME_CLAIM, "data").await;
-        assert_eq!(claim["metadata"]["annotations"][selected], "node-2");
+        let failed = bind_failure("provisioning failed for PVC \"data\"");
+        assert_eq!(cluster.why_not("web").await, failed);
+        assert_eq!(cluster.nominated("web").await, Value::Null);
+        cluster.calm().await;
+        assert_eq!(cluster.selected_node().await, "node-2");
         // The provisioner's volume for node-2.
-        let uid = claim["metadata"]["uid"].clone();
+        let uid = cluster.found_claim().await["metadata"]["uid"].clone();
         let volume = json!({
             "metadata": {"name": "pv-made"},
             "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
@@ -265,45 +255,35 @@ fn a_provisioner_that_rejects_the_node_has_the_pod_decided_afresh() {
                 "claimRef": {"kind": "PersistentVolumeClaim", "apiVersion": "v1", "uid": uid,
                     "namespace": "default", "name": "data"}},
         });
-        create(&world, kind::PERSISTENT_VOLUME, volume).await;
+        world.user.create(kind::PERSISTENT_VOLUME, volume).await;
         // No driver mounts it: the node tries for ever.
         world.clock.advance(Duration::from_secs(20)).await;
-        assert_eq!(node_of(&world, "web").await, "node-2");
+        assert_eq!(cluster.node_of("web").await, "node-2");
     });
 }
 
 #[test]
 fn after_ten_minutes_without_a_volume_the_attempt_ends_and_the_choice_stays() {
-    World::run(async |world| {
-        class(&world, "fast", "csi.example").await;
-        claim(&world, "data", "fast").await;
-        pod(&world, "web", "data", json!({})).await;
-        world.clock.advance(Duration::from_secs(599)).await;
-        assert_eq!(why_not(&world, "web").await, (String::new(), String::new()));
-        world.clock.advance(Duration::from_secs(2)).await;
-        let timeout = "running PreBind plugin \"VolumeBinding\": binding volumes: context deadline \
-                       exceeded";
-        assert_eq!(why_not(&world, "web").await, ("SchedulerError".into(), timeout.into()));
-        let claim = get(&world, kind::PERSISTENT_VOLUME_CLAIM, "data").await;
-        let selected = &claim["metadata"]["annotations"]["volume.kubernetes.io/selected-node"];
-        assert_eq!(selected, "node-1");
-        calm(&world).await;
-        let again = get(&world, kind::POD, "web").await;
-        assert_eq!(again["status"]["nominatedNodeName"], "node-1", "it is tried again");
+    Cluster::run_provisioning(async |cluster| {
+        cluster.0.clock.advance(Duration::from_secs(599)).await;
+        assert_eq!(cluster.why_not("web").await, (String::new(), String::new()));
+        cluster.0.clock.advance(Duration::from_secs(2)).await;
+        assert_eq!(cluster.why_not("web").await, bind_failure("context deadline exceeded"));
+        assert_eq!(cluster.selected_node().await, "node-1");
+        cluster.calm().await;
+        assert_eq!(cluster.nominated("web").await, "node-1", "it is tried again");
     });
 }
 
 #[test]
 fn every_write_of_a_placement_is_shown_and_says_why() {
-    World::run(async |world| {
-        class(&world, "local", "kubernetes.io/no-provisioner").await;
-        local(&world, "pv-1", "node-1").await;
-        local(&world, "pv-2", "node-2").await;
-        claim(&world, "data", "local").await;
-        calm(&world).await;
+    Cluster::run_with_one_volume(&["data"], async |cluster| {
+        let world = &cluster.0;
+        cluster.local_volume("pv-2", "node-2").await;
+        cluster.calm().await;
         world.gate().shut();
         let only = json!({"nodeSelector": {"kubernetes.io/hostname": "node-2"}});
-        pod(&world, "web", "data", only).await;
+        cluster.pod("web", "data", only).await;
         let mut shown = Vec::new();
         for _ in 0..40 {
             world.clock.idle().await;
@@ -327,19 +307,20 @@ fn every_write_of_a_placement_is_shown_and_says_why() {
                 "kube-scheduler: to node-2: its claims are bound; of 2 nodes it alone takes the pod",
             ]
         );
-        assert_eq!(node_of(&world, "web").await, "node-2");
+        assert_eq!(cluster.node_of("web").await, "node-2");
     });
 }
 
 #[test]
 fn a_pod_held_back_by_gates_or_of_another_scheduler_is_left_alone() {
-    World::run(async |world| {
+    Cluster::run(async |cluster| {
         let gated = json!({"schedulingGates": [{"name": "example.com/wait"}], "volumes": []});
-        pod(&world, "gated", "none", gated).await;
-        pod(&world, "theirs", "none", json!({"schedulerName": "other", "volumes": []})).await;
-        calm(&world).await;
+        cluster.pod("gated", "none", gated).await;
+        let theirs = json!({"schedulerName": "other", "volumes": []});
+        cluster.pod("theirs", "none", theirs).await;
+        cluster.calm().await;
         for name in ["gated", "theirs"] {
-            assert_eq!(node_of(&world, name).await, "");
+            assert_eq!(cluster.node_of(name).await, "");
         }
     });
 }

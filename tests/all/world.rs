@@ -246,6 +246,12 @@ impl World {
         host.and_then(|host| host.local_provisioner()).expect("it runs")
     }
 
+    /// How each controller is doing, the last that was started first.
+    pub fn controllers(&self) -> Vec<host::ControllerStatus> {
+        let status = self.session.host.as_ref().map(host::Host::status).unwrap_or_default();
+        status.into_iter().rev().collect()
+    }
+
     /// The agents of the nodes.
     pub fn agents(&self) -> &Arc<Agents> {
         self.session.host.as_ref().and_then(|host| host.agents()).expect("agents run")

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::cluster::write_path::WritePath;
 use crate::controllers::csi::embedded::Csi;
+use crate::controllers::election::{self, Keeper, Leadership, LedServer};
 use crate::controllers::health::{Figures, LoopState};
 use crate::controllers::host::loops::{Looks, Loops, Tasks, Title, synced};
 use crate::controllers::local_provisioner::controller::{
@@ -114,8 +115,30 @@ pub struct Host {
 
 /// Starts all controllers on a cluster. Needs a runtime. They wait until the
 /// mirror is live for every kind they need.
+///
+/// Those of the control plane write while the host holds their Lease; see
+/// [`election`].
 pub fn start(path: &WritePath, mirror: &Mirror, clock: &Arc<dyn Clock>, options: &Options) -> Host {
-    start_with(&servers(path), mirror, clock, options)
+    let duties = election::DUTIES.map(|duty| (duty, Leadership::default()));
+    let plain = servers(path);
+    let led = |actor: &str| -> Arc<dyn Server> {
+        let duty = election::duty_of(actor);
+        match duties.iter().find(|(held, _)| Some(*held) == duty) {
+            Some((_, leadership)) => Arc::new(LedServer::new(path, actor, leadership.clone())),
+            None => plain(actor),
+        }
+    };
+    let mut host = start_with(&led, mirror, clock, options);
+    let (stopping, running) = (host.stop.subscribe(), std::mem::take(&mut host.tasks));
+    let parallel = options.parallel;
+    let mut loops = Loops { servers: &plain, mirror, clock, parallel, stopping, running };
+    for (duty, leadership) in duties.clone() {
+        let parts = loops.parts(duty.lease, None);
+        let title = Title { name: "leader-election", actor: duty.lease };
+        let health = parts.health.clone();
+        loops.task(title, health, election::keep(Keeper { duty, leadership, parts }).boxed());
+    }
+    Host { tasks: loops.running, ..host }
 }
 
 /// The same, with any server behind each actor: for tests that fail writes.

@@ -98,6 +98,7 @@ fn controller(status: &ControllerStatus) -> ControllerFacts {
         LoopState::Starting => ("starting".to_owned(), false),
         LoopState::Running if figures.paused > 0 => (format!("{} retrying", figures.paused), false),
         LoopState::Running => ("running".to_owned(), false),
+        LoopState::StandsBy { holder } => (format!("stands by: {holder} leads"), true),
         LoopState::Stopped => ("stopped".to_owned(), true),
         LoopState::Dead { why } => (format!("DEAD: {why}"), true),
     };
