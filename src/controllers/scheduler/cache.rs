@@ -3,9 +3,10 @@
 //! not yet seen come true.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
 use std::sync::Arc;
 
-use crate::controllers::scheduler::change::Change;
+use crate::controllers::scheduler::change::{Became, Change};
 use crate::controllers::scheduler::stock::Stock;
 use crate::model::attachment::Attachment;
 use crate::model::claim::Claim;
@@ -16,6 +17,7 @@ use crate::model::node::Node;
 use crate::model::object::{Key, Meta};
 use crate::model::pod::Pod;
 use crate::model::resources::Resources;
+use crate::model::volume::Volume;
 
 /// A node, and what is on it.
 #[derive(Debug, Clone, Default)]
@@ -93,7 +95,7 @@ pub struct Cache {
     pub csi_nodes: HashMap<Arc<str>, Arc<CsiNode>>,
     pub csi_drivers: HashMap<Arc<str>, Arc<CsiDriver>>,
     pub namespaces: HashMap<Arc<str>, Arc<Namespace>>,
-    capacities: BTreeMap<Key, Arc<CsiCapacity>>,
+    capacities: HashMap<Key, Arc<CsiCapacity>>,
     attachments: HashMap<Key, Arc<Attachment>>,
     attachments_by_node: HashMap<Arc<str>, BTreeSet<Key>>,
 }
@@ -243,7 +245,8 @@ impl Cache {
             self.pods.remove(key);
             let was_on = self.placed.contains_key(key);
             self.displace(key);
-            return before.map(|before| Change::Pod { before: Some(before), after: None, was_on });
+            let gone = Became::of(before, None);
+            return gone.map(|pod| Change::Pod { pod, was_on });
         };
         if !is_news(before.as_ref().map(|before| &before.meta), &row.meta) {
             return None;
@@ -260,7 +263,8 @@ impl Cache {
         } else if let Some(node) = self.placed.get(key).cloned() {
             self.place(row.clone(), node);
         }
-        Some(Change::Pod { before: before.filter(|_| same), after: Some(row), was_on })
+        let pod = Became { before: before.filter(|_| same), after: Some(row) };
+        Some(Change::Pod { pod, was_on })
     }
 
     pub fn put_node(&mut self, name: &Arc<str>, row: Option<Arc<Node>>) -> Option<Change> {
@@ -282,7 +286,7 @@ impl Cache {
         }
         self.node_count += usize::from(row.is_some());
         self.node_count -= usize::from(before.is_some());
-        (before.is_some() || row.is_some()).then_some(Change::Node { before, after: row })
+        Became::of(before, row).map(Change::Node)
     }
 
     pub fn put_claim(&mut self, key: &Key, row: Option<Arc<Claim>>) -> Option<Change> {
@@ -299,34 +303,23 @@ impl Cache {
                 self.selected.remove(key);
             }
         }
-        (before.is_some() || row.is_some()).then_some(Change::Claim { before, after: row })
+        Became::of(before, row).map(Change::Claim)
     }
 
-    pub fn put_volume(
-        &mut self,
-        name: &str,
-        row: Option<Arc<crate::model::volume::Volume>>,
-    ) -> Option<Change> {
-        match row {
-            Some(row) => {
-                let before = self.stock.put(row.clone())?;
-                Some(Change::Volume { before, after: Some(row) })
-            }
-            None => {
-                let before = self.stock.remove(name);
-                before.map(|before| Change::Volume { before: Some(before), after: None })
-            }
-        }
+    pub fn put_volume(&mut self, name: &str, row: Option<Arc<Volume>>) -> Option<Change> {
+        let before = match &row {
+            Some(row) => self.stock.put(row.clone())?,
+            None => self.stock.remove(name),
+        };
+        Became::of(before, row).map(Change::Volume)
     }
 
     pub fn put_class(&mut self, name: &Arc<str>, row: Option<Arc<StorageClass>>) -> Option<Change> {
-        let before = replace(&mut self.classes, name, row.clone());
-        (before.is_some() || row.is_some()).then_some(Change::Class { before, after: row })
+        replace(&mut self.classes, name, row).map(Change::Class)
     }
 
     pub fn put_csi_node(&mut self, name: &Arc<str>, row: Option<Arc<CsiNode>>) -> Option<Change> {
-        let before = replace(&mut self.csi_nodes, name, row.clone());
-        (before.is_some() || row.is_some()).then_some(Change::CsiNode { before, after: row })
+        replace(&mut self.csi_nodes, name, row).map(Change::CsiNode)
     }
 
     pub fn put_csi_driver(
@@ -334,8 +327,7 @@ impl Cache {
         name: &Arc<str>,
         row: Option<Arc<CsiDriver>>,
     ) -> Option<Change> {
-        let before = replace(&mut self.csi_drivers, name, row.clone());
-        (before.is_some() || row.is_some()).then_some(Change::CsiDriver { before, after: row })
+        replace(&mut self.csi_drivers, name, row).map(Change::CsiDriver)
     }
 
     pub fn put_namespace(&mut self, name: &Arc<str>, row: Option<Arc<Namespace>>) {
@@ -343,18 +335,11 @@ impl Cache {
     }
 
     pub fn put_capacity(&mut self, key: &Key, row: Option<Arc<CsiCapacity>>) -> Option<Change> {
-        let before = match row.clone() {
-            Some(row) => self.capacities.insert(key.clone(), row),
-            None => self.capacities.remove(key),
-        };
-        (before.is_some() || row.is_some()).then_some(Change::Capacity { before, after: row })
+        replace(&mut self.capacities, key, row).map(Change::Capacity)
     }
 
     pub fn put_attachment(&mut self, key: &Key, row: Option<Arc<Attachment>>) -> Option<Change> {
-        let before = match row.clone() {
-            Some(row) => self.attachments.insert(key.clone(), row),
-            None => self.attachments.remove(key),
-        };
+        let Became { before, after } = replace(&mut self.attachments, key, row)?;
         if let Some(before) = &before
             && let Some(keys) = self.attachments_by_node.get_mut(&before.node)
         {
@@ -363,7 +348,7 @@ impl Cache {
                 self.attachments_by_node.remove(&before.node);
             }
         }
-        match row {
+        match after {
             Some(row) => {
                 self.attachments_by_node.entry(row.node.clone()).or_default().insert(key.clone());
                 None
@@ -373,9 +358,15 @@ impl Cache {
     }
 }
 
-fn replace<T>(map: &mut HashMap<Arc<str>, T>, name: &Arc<str>, row: Option<T>) -> Option<T> {
-    match row {
-        Some(row) => map.insert(name.clone(), row),
-        None => map.remove(name),
-    }
+/// Puts a row in its place, or takes it away; `None` if nothing was there.
+fn replace<K: Clone + Eq + Hash, T>(
+    map: &mut HashMap<K, Arc<T>>,
+    key: &K,
+    row: Option<Arc<T>>,
+) -> Option<Became<T>> {
+    let before = match row.clone() {
+        Some(row) => map.insert(key.clone(), row),
+        None => map.remove(key),
+    };
+    Became::of(before, row)
 }

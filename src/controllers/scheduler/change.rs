@@ -19,43 +19,42 @@ use crate::model::object::Key;
 use crate::model::pod::Pod;
 use crate::model::volume::{Volume, VolumePhase};
 
+/// An object before a change and after it: not there before it came, and not
+/// after it went.
+#[derive(Debug)]
+pub struct Became<T> {
+    pub before: Option<Arc<T>>,
+    pub after: Option<Arc<T>>,
+}
+
+impl<T> Became<T> {
+    /// `None`: there was none, and there is none.
+    pub fn of(before: Option<Arc<T>>, after: Option<Arc<T>>) -> Option<Self> {
+        (before.is_some() || after.is_some()).then_some(Self { before, after })
+    }
+
+    /// The object as it is now, if it is new or differs from before in this.
+    fn new_or(&self, differs: impl FnOnce(&T, &T) -> bool) -> Option<&T> {
+        let after = self.after.as_deref()?;
+        self.before.as_deref().is_none_or(|before| differs(before, after)).then_some(after)
+    }
+}
+
 /// A change of something that scheduling looks at.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub enum Change {
-    Node {
-        before: Option<Arc<Node>>,
-        after: Option<Arc<Node>>,
-    },
+    Node(Became<Node>),
     /// `was_on`: it was on a node before, or on its way to one.
     Pod {
-        before: Option<Arc<Pod>>,
-        after: Option<Arc<Pod>>,
+        pod: Became<Pod>,
         was_on: bool,
     },
-    Claim {
-        before: Option<Arc<Claim>>,
-        after: Option<Arc<Claim>>,
-    },
-    Volume {
-        before: Option<Arc<Volume>>,
-        after: Option<Arc<Volume>>,
-    },
-    Class {
-        before: Option<Arc<StorageClass>>,
-        after: Option<Arc<StorageClass>>,
-    },
-    CsiNode {
-        before: Option<Arc<CsiNode>>,
-        after: Option<Arc<CsiNode>>,
-    },
-    CsiDriver {
-        before: Option<Arc<CsiDriver>>,
-        after: Option<Arc<CsiDriver>>,
-    },
-    Capacity {
-        before: Option<Arc<CsiCapacity>>,
-        after: Option<Arc<CsiCapacity>>,
-    },
+    Claim(Became<Claim>),
+    Volume(Became<Volume>),
+    Class(Became<StorageClass>),
+    CsiNode(Became<CsiNode>),
+    CsiDriver(Became<CsiDriver>),
+    Capacity(Became<CsiCapacity>),
     /// A volume is no longer attached to a node.
     Detached {
         node: Arc<str>,
@@ -71,74 +70,68 @@ pub enum Change {
 impl Change {
     /// Whether this can help the pod, which these plugins refused.
     pub fn may_help(&self, cache: &Cache, pod: &Pod, by: Plugins) -> bool {
+        let is_by = |plugin| by.contains(plugin);
+        let by_volumes = || is_by(Plugin::VolumeBinding) || is_by(Plugin::VolumeZone);
         match self {
-            Self::Node { before, after: Some(after) } => {
-                node_may_help(before.as_deref(), after, pod, by)
+            Self::Node(node) => match node.after.as_deref() {
+                Some(after) => node_may_help(node.before.as_deref(), after, pod, by),
+                // A domain less may change how others are spread.
+                None => is_by(Plugin::PodTopologySpread),
+            },
+            Self::Pod { pod: Became { before: Some(gone), after: None }, was_on } => {
+                *was_on && gone_pod_may_help(gone, pod, by)
             }
-            // A domain less may change how others are spread.
-            Self::Node { after: None, .. } => by.contains(Plugin::PodTopologySpread),
-            Self::Pod { before, after: None, was_on: true } => {
-                before.as_deref().is_some_and(|gone| gone_pod_may_help(gone, pod, by))
+            Self::Pod { pod: other, .. } => {
+                let came = |before: &Pod, after: &Pod| {
+                    !before.is_scheduled() || before.meta.labels != after.meta.labels
+                };
+                (is_by(Plugin::InterPodAffinity) || is_by(Plugin::PodTopologySpread))
+                    && other.new_or(came).is_some_and(Pod::is_scheduled)
             }
             Self::LetGo { pod: gone, volumes } => {
                 let frees = |volume: &Arc<Volume>| volume_may_help(cache, volume, pod);
                 gone_pod_may_help(gone, pod, by)
-                    || by.contains(Plugin::VolumeBinding) && volumes.iter().any(frees)
+                    || is_by(Plugin::VolumeBinding) && volumes.iter().any(frees)
             }
-            Self::Pod { before, after: Some(after), .. } => {
-                let relabelled = before.as_ref().is_none_or(|b| b.meta.labels != after.meta.labels);
-                let came = before.as_ref().is_none_or(|before| !before.is_scheduled());
-                let neighbours =
-                    by.contains(Plugin::InterPodAffinity) || by.contains(Plugin::PodTopologySpread);
-                after.is_scheduled() && neighbours && (relabelled || came)
+            Self::Claim(claim) => {
+                let theirs =
+                    || is_by(Plugin::VolumeRestrictions) || is_by(Plugin::NodeVolumeLimits);
+                (by_volumes() || theirs())
+                    && claim.after.as_ref().is_some_and(|after| uses(pod, &after.meta.key))
             }
-            Self::Pod { .. } => false,
-            Self::Claim { after: Some(after), .. } => {
-                let theirs = |plugin| by.contains(plugin);
-                (theirs(Plugin::VolumeBinding)
-                    || theirs(Plugin::VolumeRestrictions)
-                    || theirs(Plugin::VolumeZone)
-                    || theirs(Plugin::NodeVolumeLimits))
-                    && uses(pod, &after.meta.key)
+            Self::Volume(volume) => {
+                let after = volume.after.as_ref();
+                by_volumes() && after.is_some_and(|after| volume_may_help(cache, after, pod))
             }
-            Self::Claim { after: None, .. } => false,
-            Self::Volume { after: Some(after), .. } => {
-                (by.contains(Plugin::VolumeBinding) || by.contains(Plugin::VolumeZone))
-                    && volume_may_help(cache, after, pod)
-            }
-            Self::Volume { after: None, .. } => false,
-            Self::Class { before, after: Some(after) } => {
-                let changed = before.as_ref().is_none_or(|before| {
+            Self::Class(class) => {
+                let changed = class.new_or(|before, after| {
                     before.allowed_topologies != after.allowed_topologies
                         || before.binding_mode != after.binding_mode
                 });
-                changed
-                    && (by.contains(Plugin::VolumeBinding) || by.contains(Plugin::VolumeZone))
-                    && names_class(cache, pod, &after.meta.key.name)
+                by_volumes()
+                    && changed.is_some_and(|class| names_class(cache, pod, &class.meta.key.name))
             }
-            Self::Class { after: None, .. } => false,
-            Self::CsiNode { before, after: Some(after) } => {
-                before.is_none() && by.contains(Plugin::VolumeBinding)
-                    || by.contains(Plugin::NodeVolumeLimits)
-                        && before.as_ref().is_none_or(|before| before.drivers != after.drivers)
+            Self::CsiNode(node) => {
+                let limits = || node.new_or(|before, after| before.drivers != after.drivers);
+                is_by(Plugin::VolumeBinding) && node.before.is_none()
+                    || is_by(Plugin::NodeVolumeLimits)
+                        && (node.after.is_none() || limits().is_some())
             }
-            Self::CsiNode { after: None, .. } => by.contains(Plugin::NodeVolumeLimits),
-            Self::CsiDriver { before, after } => {
+            Self::CsiDriver(driver) => {
                 let told = |driver: &Option<Arc<CsiDriver>>| {
                     driver.as_ref().is_some_and(|driver| driver.storage_capacity)
                 };
-                by.contains(Plugin::VolumeBinding) && told(before) && !told(after)
+                is_by(Plugin::VolumeBinding) && told(&driver.before) && !told(&driver.after)
             }
-            Self::Capacity { before, after: Some(after) } => {
-                let most = |c: &CsiCapacity| c.largest_volume.or(c.capacity);
-                by.contains(Plugin::VolumeBinding)
-                    && before.as_ref().is_none_or(|before| {
-                        most(before) < most(after) || before.nodes != after.nodes
-                    })
-                    && names_class(cache, pod, &after.class)
+            Self::Capacity(capacity) => {
+                let most = |capacity: &CsiCapacity| capacity.largest_volume.or(capacity.capacity);
+                let more = capacity.new_or(|before, after| {
+                    most(before) < most(after) || before.nodes != after.nodes
+                });
+                is_by(Plugin::VolumeBinding)
+                    && more.is_some_and(|capacity| names_class(cache, pod, &capacity.class))
             }
-            Self::Capacity { after: None, .. } => false,
-            Self::Detached { .. } => by.contains(Plugin::NodeVolumeLimits),
+            Self::Detached { .. } => is_by(Plugin::NodeVolumeLimits),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::controller::{Scheduler, State};
-use crate::controllers::scheduler::change::Change;
+use crate::controllers::scheduler::change::{Became, Change};
 use crate::controllers::scheduler::decide::is_to_be_placed;
 use crate::mirror::Tables;
 use crate::model::kind;
@@ -53,7 +53,7 @@ impl State {
             change
         } else if kind == kind::PERSISTENT_VOLUME {
             let change = cache.put_volume(name, tables.volumes.get(key).cloned());
-            if let Some(Change::Volume { before, after }) = &change {
+            if let Some(Change::Volume(Became { before, after })) = &change {
                 let claims = before.iter().chain(after).filter_map(|row| row.claim_ref.as_ref());
                 let claims: Vec<Key> = claims.map(|by| by.key.clone()).collect();
                 claims.iter().for_each(|claim| self.wake_flights_of(claim));
@@ -97,7 +97,7 @@ impl State {
     /// do.
     fn requeue(&mut self, changes: &[Change], now: jiff::Timestamp) {
         for change in changes {
-            let Change::Pod { before, after, .. } = change else { continue };
+            let Change::Pod { pod: Became { before, after }, .. } = change else { continue };
             let Some(pod) = after.as_ref().filter(|pod| is_to_be_placed(pod)) else {
                 let gone = after.as_ref().or(before.as_ref()).map(|pod| pod.meta.key.clone());
                 gone.iter().for_each(|key| self.queue.remove(key));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::given::{
     Given, bound, claim, class, labelled, local, local_class, node, on, pod, reserved, user, with,
 };
-use crate::controllers::scheduler::change::Change;
+use crate::controllers::scheduler::change::{Became, Change};
 use crate::controllers::scheduler::reason::{Plugin, Plugins};
 use crate::model::node::Node;
 use crate::model::pod::Pod;
@@ -20,15 +20,20 @@ fn row<R: Row>(mut object: Value) -> Option<Arc<R>> {
 }
 
 fn nodes(before: Option<Value>, after: Option<Value>) -> Change {
-    Change::Node { before: before.and_then(row::<Node>), after: after.and_then(row::<Node>) }
+    let (before, after) = (before.and_then(row::<Node>), after.and_then(row::<Node>));
+    Change::Node(Became { before, after })
 }
 
 fn volume(after: Value) -> Change {
-    Change::Volume { before: None, after: row::<Volume>(after) }
+    Change::Volume(Became { before: None, after: row::<Volume>(after) })
+}
+
+fn left(pod: Value, was_on: bool) -> Change {
+    Change::Pod { pod: Became { before: row::<Pod>(pod), after: None }, was_on }
 }
 
 fn gone(pod: Value) -> Change {
-    Change::Pod { before: row::<Pod>(pod), after: None, was_on: true }
+    left(pod, true)
 }
 
 #[track_caller]
@@ -164,7 +169,6 @@ fn a_pod_that_goes_helps_those_it_stood_in_the_way_of() {
     ] {
         assert_eq!(helps(&given, &change, &pod, by), helped, "{what}");
     }
-    let unplaced =
-        Change::Pod { before: row::<Pod>(user("q", &["data"])), after: None, was_on: false };
+    let unplaced = left(user("q", &["data"]), false);
     assert!(!helps(&given, &unplaced, &user("p", &["data"]), Plugin::VolumeRestrictions));
 }
