@@ -2,12 +2,14 @@
 //! it makes sense, and its line of help. Bottom bar, help and the completion
 //! after `:` all come from this list, so none of them can drift.
 
+mod refusal;
+
 use crate::diagnosis;
-use crate::model::kind::Kind;
-use crate::model::{kind, volume::VolumePhase};
-use crate::ui::data::{Access, Data};
-use crate::ui::state::{State, TableId, View};
-use crate::ui::target::Target;
+use crate::model::kind::{self, Kind};
+use crate::ui::data::Data;
+use crate::ui::state::TableId;
+
+pub use refusal::{Refusal, why_not};
 
 /// What a command does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -212,15 +214,6 @@ pub const ALL: &[Command] = commands! {
     Act::Suspend, ["suspend"], "", ["ctrl-z"], "", Console, Scope::Everywhere, "suspend to the shell";
 };
 
-/// Why a command is not to be had now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// It makes no sense here.
-    NotHere,
-    /// It would, but for this.
-    Because(String),
-}
-
 /// The command that does `act`.
 pub fn of(act: Act) -> Option<&'static Command> {
     ALL.iter().find(|command| command.act == act)
@@ -229,94 +222,6 @@ pub fn of(act: Act) -> Option<&'static Command> {
 /// The command that a word after `:` means.
 pub fn by_word(word: &str) -> Option<&'static Command> {
     ALL.iter().find(|command| command.words.contains(&word))
-}
-
-/// Whether a command is to be had now, and if not, why not.
-pub fn why_not(command: &Command, state: &State, data: &Data) -> Result<(), Refusal> {
-    let target = data.target(state);
-    match command.scope {
-        Scope::Everywhere => {}
-        Scope::List if state.table().is_some() => {}
-        Scope::List => return Err(Refusal::NotHere),
-        Scope::Openable
-            if state.table().is_some()
-                || matches!(state.top().view, View::BoardVolume { .. } | View::Journey(_)) => {}
-        Scope::Openable => return Err(Refusal::NotHere),
-        Scope::Output if state.board_volume().is_some() || state.calls_of().is_some() => {}
-        Scope::Output => return Err(Refusal::NotHere),
-        Scope::Files | Scope::ObjectOrFile if lists_files(state) => {}
-        Scope::Files => return Err(Refusal::NotHere),
-        Scope::Object | Scope::ObjectOrFile if target.is_some() => {}
-        Scope::Kinds(kinds)
-            if target.as_ref().is_some_and(|target| kinds.contains(&target.kind)) => {}
-        Scope::Object | Scope::ObjectOrFile | Scope::Kinds(_) => return Err(Refusal::NotHere),
-        Scope::Stepping if data.stepping.is_some() => {}
-        Scope::Stepping => return Err(Refusal::NotHere),
-    }
-    match (command.act, target) {
-        (Act::Edit | Act::Delete | Act::Rebind, Some(target)) => {
-            why_not_write(command.act, &target, data)
-        }
-        (Act::Files, _) if data.session.live => Err(Refusal::Because(
-            "the files are on that cluster's own nodes; kubectl exec reaches them".into(),
-        )),
-        (Act::CreateFile, _) | (Act::Delete, None) => why_not_writable(data),
-        (Act::Write, _) => match data.session.access {
-            Access::Locked => Err(Refusal::Because(
-                "started with --read-only, which cannot be lifted from inside".into(),
-            )),
-            Access::Writable => Err(Refusal::Because("writes are allowed already".into())),
-            Access::ReadOnly => Ok(()),
-        },
-        _ => Ok(()),
-    }
-}
-
-/// Whether the files in a volume are listed.
-fn lists_files(state: &State) -> bool {
-    state.top().files.as_ref().is_some_and(|at| !at.volume.is_empty())
-}
-
-/// Whether the context takes writes at all.
-fn why_not_writable(data: &Data) -> Result<(), Refusal> {
-    match data.session.access {
-        Access::Writable => Ok(()),
-        Access::ReadOnly => {
-            Err(Refusal::Because("this context is read-only; :write lifts that".into()))
-        }
-        Access::Locked => Err(Refusal::Because("this context is read-only (--read-only)".into())),
-    }
-}
-
-fn why_not_write(act: Act, target: &Target, data: &Data) -> Result<(), Refusal> {
-    why_not_writable(data)?;
-    if act == Act::Rebind && target.kind == kind::PERSISTENT_VOLUME {
-        let phase = data
-            .mirror
-            .read(|tables| tables.volumes.by_uid(&target.uid).map(|volume| volume.phase));
-        if !matches!(phase, Some(VolumePhase::Released | VolumePhase::Available)) {
-            let what = "only a Released or Available volume can be given to a claim";
-            return Err(Refusal::Because(what.into()));
-        }
-    }
-    if act == Act::Rebind && target.kind == kind::PERSISTENT_VOLUME_CLAIM {
-        let bound = data.mirror.read(|tables| {
-            let claim = tables.claims.by_uid(&target.uid)?;
-            Some(claim.phase == crate::model::claim::ClaimPhase::Bound)
-        });
-        if bound != Some(false) {
-            let what = "only a Pending or Lost claim can be given a volume";
-            return Err(Refusal::Because(what.into()));
-        }
-    }
-    let verb = match act {
-        Act::Delete => "delete",
-        _ => "update",
-    };
-    match data.why_not_permitted(target.kind, verb) {
-        Some(why) => Err(Refusal::Because(why)),
-        None => Ok(()),
-    }
 }
 
 /// What the text after `:` may go on with: whole words, in the list's order.

@@ -9,9 +9,10 @@
 //!
 //! Changed by the shell between frames, never while one is drawn.
 
+mod lists;
 mod lookup;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 
@@ -26,7 +27,7 @@ use crate::model::deployment::Deployment;
 use crate::model::event::Event;
 use crate::model::kind::{self, Kind};
 use crate::model::node::Node;
-use crate::model::object::{Key, ObjectRef, Seconds};
+use crate::model::object::{ObjectRef, Seconds};
 use crate::model::pod::Pod;
 use crate::model::replica_set::ReplicaSet;
 use crate::model::stateful_set::StatefulSet;
@@ -34,17 +35,12 @@ use crate::model::volume::Volume;
 use crate::scenario::Progress;
 use crate::ui::boards::Boards;
 use crate::ui::calls::CallFacts;
+use crate::ui::data::lists::{ByKind, Lists};
 pub use crate::ui::facts::{Access, ControllerFacts, Look, SessionFacts, Stepping};
 use crate::ui::keymap::Keymap;
 use crate::ui::lists::board::BoardList;
 use crate::ui::lists::filter::Filter;
-use crate::ui::lists::order::{Lens, Listing, Order};
-use crate::ui::lists::plain::PlainList;
-use crate::ui::lists::problems::Problems;
-use crate::ui::lists::timeline::Timeline;
-use crate::ui::lists::tree::Tree;
-use crate::ui::lists::verdict::VerdictList;
-use crate::ui::lists::workloads::Workloads;
+use crate::ui::lists::order::Lens;
 use crate::ui::lists::{Context, Listed, files, others, plugins};
 use crate::ui::reason::Reasons;
 use crate::ui::state::{State, TableId, View};
@@ -84,33 +80,6 @@ pub struct Data {
     changed: Changes,
     /// Changed objects that the next frame has to take in.
     awaiting: HashSet<ObjectRef>,
-}
-
-#[derive(Debug, Default)]
-struct Lists {
-    problems: Problems,
-    claims: Order<Claim>,
-    volumes: Order<Volume>,
-    classes: Order<StorageClass>,
-    pods: Order<Pod>,
-    nodes: Order<Node>,
-    board: BoardList,
-    attachments: Order<Attachment>,
-    drivers: Order<CsiDriver>,
-    stateful_sets: Order<StatefulSet>,
-    deployments: Order<Deployment>,
-    workloads: Workloads,
-    tree: Tree,
-    plugins: PlainList,
-    files: PlainList,
-    verdict: VerdictList,
-    events: Order<Event>,
-    timeline: Timeline,
-    controllers: PlainList,
-    contexts: PlainList,
-    namespaces: PlainList,
-    /// Kinds whose first list has been taken in: what came before is not news.
-    settled: HashSet<&'static Kind>,
 }
 
 /// The rows that changed a moment ago, by uid.
@@ -177,7 +146,7 @@ impl Data {
     /// Takes in that these objects changed. Costs what changed.
     pub fn absorb(&mut self, changed: &HashSet<ObjectRef>, now_ms: u64) {
         self.heard = Some(self.now);
-        let mut by_kind: HashMap<&'static Kind, Vec<&Key>> = HashMap::new();
+        let mut by_kind = ByKind::new();
         for object in changed {
             by_kind.entry(object.kind).or_default().push(&object.key);
         }
@@ -187,32 +156,8 @@ impl Data {
         self.note_changes(changed, now_ms);
         let mirror = self.mirror.clone();
         mirror.read(|tables| {
-            let claims = affected_claims(&by_kind, tables);
             let context = Context { tables, now: self.now, reasons: &self.reasons };
-            let keys = |kind: &'static Kind| by_kind.get(kind).into_iter().flatten().copied();
-            self.lists.claims.touch(claims.iter(), context);
-            self.lists.volumes.touch(keys(kind::PERSISTENT_VOLUME), context);
-            self.lists.classes.touch(keys(kind::STORAGE_CLASS), context);
-            self.lists.pods.touch(keys(kind::POD), context);
-            self.lists.nodes.touch(keys(kind::NODE), context);
-            self.lists.attachments.touch(keys(kind::VOLUME_ATTACHMENT), context);
-            self.lists.drivers.touch(keys(kind::CSI_DRIVER), context);
-            self.lists.stateful_sets.touch(keys(kind::STATEFUL_SET), context);
-            self.lists.workloads.sets.touch(keys(kind::STATEFUL_SET), context);
-            self.lists.deployments.touch(keys(kind::DEPLOYMENT), context);
-            self.lists.workloads.deployments.touch(keys(kind::DEPLOYMENT), context);
-            self.lists.events.touch(keys(kind::EVENT), context);
-            if by_kind.contains_key(kind::CSI_NODE) {
-                // Where drivers are changes rarely, and then every claim counts
-                // that waits for one.
-                self.lists.nodes.touch(keys(kind::CSI_NODE), context);
-                self.lists.drivers.rebuild(context);
-                self.lists.claims.rebuild(context);
-                self.lists.problems.rebuild(context);
-            }
-            self.lists.problems.touch::<Claim>(claims.iter(), context);
-            self.lists.problems.touch::<Volume>(keys(kind::PERSISTENT_VOLUME), context);
-            self.lists.problems.touch::<Node>(keys(kind::NODE), context);
+            self.lists.touch(&by_kind, context);
         });
         if by_kind.contains_key(kind::NAMESPACE) {
             self.relist_others(&Filter::All);
@@ -264,17 +209,6 @@ impl Data {
             let context = Context { tables, now: self.now, reasons: &self.reasons };
             let lists = &mut self.lists;
             match table {
-                TableId::Overview => lists.problems.set_lens(lens),
-                TableId::Claims => lists.claims.set_lens(lens, context),
-                TableId::Volumes => lists.volumes.set_lens(lens, context),
-                TableId::Classes => lists.classes.set_lens(lens, context),
-                TableId::Pods => lists.pods.set_lens(lens, context),
-                TableId::Nodes => lists.nodes.set_lens(lens, context),
-                TableId::Attachments => lists.attachments.set_lens(lens, context),
-                TableId::Drivers => lists.drivers.set_lens(lens, context),
-                TableId::StatefulSets => lists.stateful_sets.set_lens(lens, context),
-                TableId::Deployments => lists.deployments.set_lens(lens, context),
-                TableId::Workloads => lists.workloads.set_lens(lens, context),
                 TableId::Tree => {
                     if let Some(root) = &state.top().about {
                         lists.tree.follow(root, &filter, tables, revision);
@@ -296,9 +230,7 @@ impl Data {
                         lists.files = files::list(at, &filter);
                     }
                 }
-                TableId::Events => lists.events.set_lens(lens, context),
-                TableId::Timeline | TableId::Controllers | TableId::Board => {}
-                TableId::Contexts | TableId::Namespaces => {}
+                _ => lists.set_lens(table, lens, context),
             }
         });
         match table {
@@ -352,29 +284,7 @@ impl Data {
 
     /// The list behind a table.
     pub fn listed(&self, table: TableId) -> &dyn Listed {
-        match table {
-            TableId::Overview => &self.lists.problems,
-            TableId::Claims => &self.lists.claims,
-            TableId::Volumes => &self.lists.volumes,
-            TableId::Classes => &self.lists.classes,
-            TableId::Pods => &self.lists.pods,
-            TableId::Nodes => &self.lists.nodes,
-            TableId::Board => &self.lists.board,
-            TableId::Attachments => &self.lists.attachments,
-            TableId::Drivers => &self.lists.drivers,
-            TableId::StatefulSets => &self.lists.stateful_sets,
-            TableId::Deployments => &self.lists.deployments,
-            TableId::Workloads => &self.lists.workloads,
-            TableId::Tree => &self.lists.tree,
-            TableId::Plugins => &self.lists.plugins,
-            TableId::Files => &self.lists.files,
-            TableId::Verdict => &self.lists.verdict,
-            TableId::Events => &self.lists.events,
-            TableId::Timeline => &self.lists.timeline,
-            TableId::Controllers => &self.lists.controllers,
-            TableId::Contexts => &self.lists.contexts,
-            TableId::Namespaces => &self.lists.namespaces,
-        }
+        self.lists.listed(table)
     }
 
     /// Reads the rows with what they are formatted with.
@@ -405,23 +315,7 @@ impl Data {
 
     /// How current the rows of a table are.
     pub fn freshness(&self, table: TableId) -> Option<Freshness> {
-        self.mirror.freshness_of(match table {
-            TableId::Overview | TableId::Claims => kind::PERSISTENT_VOLUME_CLAIM,
-            TableId::Volumes => kind::PERSISTENT_VOLUME,
-            TableId::Classes => kind::STORAGE_CLASS,
-            TableId::Pods => kind::POD,
-            TableId::Nodes | TableId::Board => kind::NODE,
-            TableId::Attachments => kind::VOLUME_ATTACHMENT,
-            TableId::Drivers => kind::CSI_DRIVER,
-            TableId::StatefulSets | TableId::Workloads => kind::STATEFUL_SET,
-            TableId::Deployments => kind::DEPLOYMENT,
-            TableId::Tree => kind::POD,
-            TableId::Plugins | TableId::Files => return None,
-            TableId::Verdict => kind::NODE,
-            TableId::Events => kind::EVENT,
-            TableId::Namespaces => kind::NAMESPACE,
-            TableId::Timeline | TableId::Controllers | TableId::Contexts => return None,
-        })
+        self.mirror.freshness_of(lists::kind_of(table)?)
     }
 
     /// Sorts everything anew: after a start or a change of context.
@@ -429,21 +323,7 @@ impl Data {
         let mirror = self.mirror.clone();
         mirror.read(|tables| {
             let context = Context { tables, now: self.now, reasons: &self.reasons };
-            fn rebuild<R: Listing>(order: &mut Order<R>, context: Context<'_>) {
-                order.rebuild(context);
-            }
-            rebuild(&mut self.lists.claims, context);
-            rebuild(&mut self.lists.volumes, context);
-            rebuild(&mut self.lists.classes, context);
-            rebuild(&mut self.lists.pods, context);
-            rebuild(&mut self.lists.nodes, context);
-            rebuild(&mut self.lists.attachments, context);
-            rebuild(&mut self.lists.drivers, context);
-            rebuild(&mut self.lists.stateful_sets, context);
-            rebuild(&mut self.lists.deployments, context);
-            self.lists.workloads.rebuild(context);
-            rebuild(&mut self.lists.events, context);
-            self.lists.problems.rebuild(context);
+            self.lists.rebuild(context);
         });
         self.relist_others(&Filter::All);
     }
@@ -453,25 +333,6 @@ impl Data {
         self.lists.contexts = others::contexts(&self.session, filter);
         self.lists.namespaces = self.mirror.read(|tables| others::namespaces(tables, filter));
     }
-}
-
-/// The claims whose rows may look otherwise now: those that changed, and those
-/// whose pods, volumes or classes did.
-fn affected_claims(by_kind: &HashMap<&'static Kind, Vec<&Key>>, tables: &Tables) -> BTreeSet<Key> {
-    let keys = |kind: &'static Kind| by_kind.get(kind).into_iter().flatten().copied();
-    let mut claims: BTreeSet<Key> = keys(kind::PERSISTENT_VOLUME_CLAIM).cloned().collect();
-    for pod in keys(kind::POD).filter_map(|key| tables.pods.get(key)) {
-        let namespace = &pod.meta.key.namespace;
-        claims.extend(pod.claims.iter().map(|c| Key::new(namespace.clone(), c.claim.clone())));
-    }
-    let classes: HashSet<&str> = keys(kind::STORAGE_CLASS).map(|key| &*key.name).collect();
-    if !classes.is_empty() {
-        // Classes change rarely, and then every claim of theirs counts.
-        let of_class =
-            tables.claims.iter().filter(|claim| classes.contains(claim.effective_class()));
-        claims.extend(of_class.map(|claim| claim.meta.key.clone()));
-    }
-    claims
 }
 
 fn uid_of(object: &ObjectRef, tables: &Tables) -> Option<String> {

@@ -9,7 +9,9 @@ mod dialogs;
 mod editing;
 mod files;
 mod moving;
+mod opening;
 mod prompts;
+mod sorting;
 
 use crossterm::event::KeyEvent;
 
