@@ -4,23 +4,22 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::Request;
 use jiff::Timestamp;
 use pvdeck::cluster::clock::ManualClock;
 use pvdeck::cluster::embedded::{Embedded, Options};
+use pvdeck::cluster::write_path::WritePath;
 use pvdeck::cluster::write_path::read_only::Access;
-use pvdeck::cluster::write_path::{WriteError, WritePath, perform};
 use pvdeck::controllers::host;
 use pvdeck::model::kind::{self, Kind};
-use pvdeck::model::object::ObjectRef;
-use pvdeck::model::write::{Actor, Change, Reason, Write};
+use pvdeck::model::write::{Actor, Change};
 use pvdeck::session::{EmbeddedOptions, NodeMachines, Session};
 use serde_json::{Value, json};
 
 use super::Coverage;
 use super::acts::{Act, FIRST_PROVISIONED, NAMES, NODES};
 use super::judge::Judge;
-use crate::crash::{Plan, Way, faulty, reference};
+use crate::by_hand::{ByHand, reference};
+use crate::crash::{Plan, Way, faulty};
 
 const SELECTED: &str = "volume.kubernetes.io/selected-node";
 /// Longer than any pause of the controllers but resyncs.
@@ -56,7 +55,7 @@ impl<'a> Play<'a> {
         {
             let class = json!({"metadata": {"name": name}, "provisioner": provisioner,
                 "volumeBindingMode": "WaitForFirstConsumer"});
-            play.create(kind::STORAGE_CLASS, class).await;
+            play.user.create_if_missing(kind::STORAGE_CLASS, class).await;
         }
         for name in 0..NAMES {
             play.claim(name, 1).await;
@@ -128,35 +127,14 @@ impl<'a> Play<'a> {
         }
     }
 
-    async fn write(&self, object: ObjectRef, change: Change) {
-        let write = Write {
-            on_behalf_of: object.clone(),
-            object,
-            subresource: None,
-            change,
-            version: None,
-            reason: Reason::new("user", "the schedule says so"),
-        };
-        match perform(&self.user, &write).await {
-            // It may be there already, or not any more.
-            Ok(_) | Err(WriteError::AlreadyExists { .. } | WriteError::NotFound { .. }) => {}
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    async fn create(&self, kind: &'static Kind, mut object: Value) {
-        object["apiVersion"] = kind.api_version().into();
-        object["kind"] = kind.kind.into();
-        let name = object["metadata"]["name"].as_str().expect("a name").to_owned();
-        self.write(reference(kind, &name), Change::Create(object)).await;
-    }
-
     /// Deletes at once, whatever would keep it.
     async fn remove(&self, kind: &'static Kind, name: &str) {
         let object = reference(kind, name);
         let free = json!({"metadata": {"finalizers": null}});
-        self.write(object.clone(), Change::Merge(free)).await;
-        self.write(object, Change::Delete(json!({"gracePeriodSeconds": 0}))).await;
+        let options = json!({"gracePeriodSeconds": 0});
+        for change in [Change::Merge(free), Change::Delete(options)] {
+            self.user.write_if_it_can_be(&object, None, change).await;
+        }
     }
 
     async fn drop_pod(&self, name: usize) {
@@ -171,7 +149,7 @@ impl<'a> Play<'a> {
             "status": {"capacity": allocatable, "allocatable": allocatable,
                 "conditions": [{"type": "Ready", "status": "True"}]},
         });
-        self.create(kind::NODE, object).await;
+        self.user.create_if_missing(kind::NODE, object).await;
     }
 
     async fn pod(&self, name: usize, claims: (usize, usize), only: Option<usize>) {
@@ -191,7 +169,7 @@ impl<'a> Play<'a> {
         if let Some(node) = only {
             pod["spec"]["nodeSelector"] = json!({"kubernetes.io/hostname": NODES[node]});
         }
-        self.create(kind::POD, pod).await;
+        self.user.create_if_missing(kind::POD, pod).await;
     }
 
     async fn claim(&self, name: usize, gib: u32) {
@@ -201,7 +179,7 @@ impl<'a> Play<'a> {
             "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": class,
                 "resources": {"requests": {"storage": format!("{gib}Gi")}}},
         });
-        self.create(kind::PERSISTENT_VOLUME_CLAIM, claim).await;
+        self.user.create_if_missing(kind::PERSISTENT_VOLUME_CLAIM, claim).await;
     }
 
     async fn volume(&self, name: usize, node: usize, gib: u32) {
@@ -212,13 +190,13 @@ impl<'a> Play<'a> {
                 "local": {"path": format!("/disks/v{name}")},
                 "nodeAffinity": affinity(NODES[node])},
         });
-        self.create(kind::PERSISTENT_VOLUME, volume).await;
+        self.user.create_if_missing(kind::PERSISTENT_VOLUME, volume).await;
     }
 
     /// What a provisioner does for the claims that ask for it: a volume on the
     /// selected node, or the node is rejected, as always where it is gone.
     async fn provision(&self, reject: bool) {
-        for claim in self.list(kind::PERSISTENT_VOLUME_CLAIM).await {
+        for claim in self.user.list(kind::PERSISTENT_VOLUME_CLAIM).await {
             let metadata = &claim["metadata"];
             let asks = metadata["annotations"]["volume.kubernetes.io/storage-provisioner"]
                 == "csi.example"
@@ -227,13 +205,13 @@ impl<'a> Play<'a> {
                 continue;
             };
             let (name, uid) = (text(&metadata["name"]), text(&metadata["uid"]));
-            let there = self.list(kind::NODE).await;
+            let there = self.user.list(kind::NODE).await;
             let there = there.iter().any(|row| row["metadata"]["name"] == node);
             if reject || !there {
                 Coverage::count(&self.coverage.rejected);
                 let off = json!({"metadata": {"annotations": {SELECTED: null}}});
                 let object = reference(kind::PERSISTENT_VOLUME_CLAIM, &name);
-                self.write(object, Change::Merge(off)).await;
+                self.user.write_if_it_can_be(&object, None, Change::Merge(off)).await;
                 continue;
             }
             Coverage::count(&self.coverage.provisioned);
@@ -246,15 +224,8 @@ impl<'a> Play<'a> {
                     "claimRef": {"kind": "PersistentVolumeClaim", "apiVersion": "v1",
                         "namespace": "default", "name": name, "uid": uid}},
             });
-            self.create(kind::PERSISTENT_VOLUME, volume).await;
+            self.user.create_if_missing(kind::PERSISTENT_VOLUME, volume).await;
         }
-    }
-
-    pub async fn list(&self, kind: &'static Kind) -> Vec<Value> {
-        let path = kind.collection_path(kind.namespaced.then_some("default"));
-        let request = Request::get(path).body(Vec::new()).expect("a request");
-        let list: Value = self.user.request(request).await.expect("a list");
-        list["items"].as_array().cloned().unwrap_or_default()
     }
 
     pub fn judge(&mut self) -> Result<(), String> {
@@ -289,12 +260,12 @@ impl<'a> Play<'a> {
     /// Every pod without a node must have a reason: the nodes, claims and
     /// volumes there are, tried one by one.
     pub async fn unplaced(&self) -> (Vec<Value>, Vec<Value>, Vec<Value>) {
-        let pods = self.list(kind::POD).await;
+        let pods = self.user.list(kind::POD).await;
         let waiting = pods.into_iter().filter(|pod| pod["spec"]["nodeName"].is_null());
         (
             waiting.filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()).collect(),
-            self.list(kind::PERSISTENT_VOLUME_CLAIM).await,
-            self.list(kind::PERSISTENT_VOLUME).await,
+            self.user.list(kind::PERSISTENT_VOLUME_CLAIM).await,
+            self.user.list(kind::PERSISTENT_VOLUME).await,
         )
     }
 

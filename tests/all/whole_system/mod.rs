@@ -8,6 +8,8 @@
 //! unmounted under a running pod, nothing formatted that holds a filesystem.
 //! When faults stop, what can run runs, and when it is deleted nothing is left.
 
+mod ending;
+mod objects;
 mod play;
 mod process;
 mod sound;

@@ -1,61 +1,51 @@
 //! One schedule, played.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
 use jiff::Timestamp;
 use pvdeck::cluster::clock::ManualClock;
 use pvdeck::cluster::embedded::{Embedded, Options};
+use pvdeck::cluster::write_path::WritePath;
 use pvdeck::cluster::write_path::read_only::Access;
-use pvdeck::cluster::write_path::{WriteError, WritePath, perform};
 use pvdeck::controllers::csi::embedded::{self as csi, Csi, EmbeddedDriver};
 use pvdeck::controllers::host;
 use pvdeck::controllers::machines::Machines;
 use pvdeck::controllers::node_agent::pods::runtime::Runtimes;
 use pvdeck::model::clock::Clock;
-use pvdeck::model::kind::{self, Kind};
-use pvdeck::model::object::ObjectRef;
-use pvdeck::model::write::{Actor, Change, Reason, Write};
-use pvdeck::plugins::block_disk;
+use pvdeck::model::kind;
+use pvdeck::model::write::Actor;
 use pvdeck::plugins::csi::node::CsiPlugin;
 use pvdeck::plugins::host::command::Verb;
 use pvdeck::plugins::host::simulated::World;
 use pvdeck::plugins::host::simulated::rules::{Effect, Rule};
-use pvdeck::plugins::host::{Disks, FileFault, Hosts};
+use pvdeck::plugins::host::{FileFault, Hosts};
 use pvdeck::plugins::layout::Layout;
 use pvdeck::session::{EmbeddedOptions, NodeMachines, Session};
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::objects::{DRIVER, LOCAL, is_given_up, pod_name};
 use super::process::{Fate, Process, Reached};
 use super::sound::{Watcher, why_not_whole};
-use super::{Act, CLAIMS, Covered, Does, MANY, NODES};
-use crate::crash::{faulty, reference};
-
-const DRIVER: &str = "disk.example";
-const GIVEN_UP: &str = "node.kubernetes.io/out-of-service";
-const LOCAL: &str = "/mnt/disks/one";
+use super::{Act, Covered, NODES};
+use crate::by_hand::{ByHand, reference};
+use crate::crash::faulty;
 
 /// How finely time passes while someone may die.
 const SLICE: Duration = Duration::from_secs(2);
-/// How long all may take to come to rest: longer than any pause between two
-/// tries, several times over.
-const ROUNDS: usize = 40;
-const ROUND: Duration = Duration::from_secs(60);
-const ROUND_SLICE: Duration = Duration::from_secs(15);
 
 pub struct Play {
     clock: ManualClock,
     embedded: Embedded,
-    world: World,
-    runtimes: Arc<Runtimes>,
+    pub world: World,
+    pub runtimes: Arc<Runtimes>,
     csi: Csi,
-    user: kube::Client,
-    watcher: Arc<Watcher>,
+    pub user: kube::Client,
+    pub watcher: Arc<Watcher>,
     process: Arc<Process>,
-    session: Option<Session>,
-    covered: Covered,
+    pub session: Option<Session>,
+    pub covered: Covered,
 }
 
 impl Play {
@@ -101,69 +91,8 @@ impl Play {
         &self.world
     }
 
-    async fn make_objects(&self) {
-        for node in NODES {
-            let labels = json!({"kubernetes.io/hostname": node});
-            self.create(kind::NODE, json!({"metadata": {"name": node, "labels": labels}})).await;
-        }
-        self.create(
-            kind::STORAGE_CLASS,
-            json!({"metadata": {"name": "driven"}, "provisioner": DRIVER}),
-        )
-        .await;
-        for claim in CLAIMS {
-            let (mode, spec) = match claim {
-                "one-pod" => ("ReadWriteOncePod", disk()),
-                "many" => ("ReadWriteMany", disk()),
-                "local" => ("ReadWriteOnce", local()),
-                _ => ("ReadWriteOnce", disk()),
-            };
-            let volume_mode = if claim == "device" { "Block" } else { "Filesystem" };
-            let class = if claim == "driven" { claim } else { "" };
-            let object = json!({"metadata": {"name": claim}, "spec": {
-                "accessModes": [mode], "storageClassName": class, "volumeMode": volume_mode,
-                "resources": {"requests": {"storage": "64Mi"}},
-            }});
-            self.create(kind::PERSISTENT_VOLUME_CLAIM, object).await;
-            if claim == "driven" {
-                continue;
-            }
-            let mut spec = spec;
-            spec["capacity"] = json!({"storage": "64Mi"});
-            spec["accessModes"] = json!([mode]);
-            spec["volumeMode"] = volume_mode.into();
-            spec["claimRef"] = json!({"namespace": "default", "name": claim});
-            spec["persistentVolumeReclaimPolicy"] = "Retain".into();
-            self.create(
-                kind::PERSISTENT_VOLUME,
-                json!({"metadata": {"name": claim}, "spec": spec}),
-            )
-            .await;
-            if claim != "local" {
-                self.world.create(claim, 64 << 20).await.expect("a disk");
-                self.watcher.know(claim, format!("{}/{claim}", block_disk::NAME));
-            }
-        }
-    }
-
-    async fn bind_claims(&self) {
-        self.advance_by(Duration::from_secs(20)).await;
-        for claim in CLAIMS {
-            let found = self.get(&reference(kind::PERSISTENT_VOLUME_CLAIM, claim)).await;
-            let found = found.expect("a claim");
-            assert_eq!(found["status"]["phase"], "Bound", "{claim}");
-            if claim == "driven" {
-                let volume = found["spec"]["volumeName"].as_str().expect("a volume");
-                let volume = self.get(&reference(kind::PERSISTENT_VOLUME, volume)).await;
-                let volume = volume.expect("a volume");
-                let handle = volume["spec"]["csi"]["volumeHandle"].as_str().expect("a handle");
-                self.watcher.know(claim, format!("kubernetes.io/csi/{DRIVER}^{handle}"));
-            }
-        }
-    }
-
     /// Starts the program anew.
-    fn start(&mut self, fate: Fate) {
+    pub fn start(&mut self, fate: Fate) {
         drop(self.session.take());
         self.account();
         self.process = Process::new(fate, self.watcher.clone());
@@ -202,7 +131,7 @@ impl Play {
     }
 
     /// Where the program died, for people.
-    fn last_death(&self) -> String {
+    pub fn last_death(&self) -> String {
         match (self.process.killed_at(), self.process.plan.fired.lock().expect("a plan").clone()) {
             (Some(operation), _) => format!("; killed at {operation}"),
             (None, Some(write)) => format!("; failed at {write}"),
@@ -217,7 +146,7 @@ impl Play {
             }
             Act::Delete { name, by_force } => {
                 let options = by_force.then(|| json!({"gracePeriodSeconds": 0}));
-                self.delete(&pod_name(*name), options.unwrap_or_else(|| json!({}))).await;
+                self.delete_pod(&pod_name(*name), options.unwrap_or_else(|| json!({}))).await;
             }
             Act::Lose { node } => {
                 self.covered.add("nodes lost", 1);
@@ -288,7 +217,7 @@ impl Play {
     }
 
     /// A lost node answers again.
-    async fn bring_back(&mut self, node: &str) {
+    pub async fn bring_back(&mut self, node: &str) {
         self.world.find_again(node);
         self.taint(node, false).await;
         self.agents(|agents| agents.start(node));
@@ -299,7 +228,7 @@ impl Play {
         self.wait_in(time, SLICE).await;
     }
 
-    async fn wait_in(&mut self, time: Duration, slice: Duration) {
+    pub async fn wait_in(&mut self, time: Duration, slice: Duration) {
         let mut left = time;
         loop {
             let slice = left.min(slice);
@@ -316,7 +245,7 @@ impl Play {
         }
     }
 
-    async fn advance_by(&self, time: Duration) {
+    pub async fn advance_by(&self, time: Duration) {
         self.clock.advance(time).await;
     }
 
@@ -326,7 +255,7 @@ impl Play {
         let state = self.world.snapshot();
         let watcher = self.watcher.clone();
         for node in NODES.into_iter().filter(|node| watcher.is_out_of_service(node)) {
-            let found = self.get(&reference(kind::NODE, node)).await.unwrap_or_default();
+            let found = self.user.get(&reference(kind::NODE, node)).await.unwrap_or_default();
             let conditions = found["status"]["conditions"].as_array();
             let is_ready = conditions
                 .into_iter()
@@ -362,211 +291,11 @@ impl Play {
         })
     }
 
-    async fn pod(&self, name: usize, node: Option<usize>, claims: (usize, usize), does: Does) {
-        let mut claims = vec![CLAIMS[claims.0], CLAIMS[claims.1]];
-        claims.dedup();
-        let script = match does {
-            Does::Waits => "trap 'exit 0' TERM; while :; do sleep 1; done",
-            Does::IsDeaf => "sleep 100000",
-            Does::Writes => "hostname > /many/file; sleep 3",
-        };
-        let volumes: Vec<Value> = claims
-            .iter()
-            .map(|claim| json!({"name": claim, "persistentVolumeClaim": {"claimName": claim}}))
-            .chain([json!({"name": "scratch", "emptyDir": {}})])
-            .collect();
-        let (devices, directories): (Vec<&str>, Vec<&str>) =
-            claims.iter().copied().partition(|claim| *claim == "device");
-        let mounts: Vec<Value> = directories
-            .iter()
-            .map(|name| json!({"name": name, "mountPath": format!("/{name}")}))
-            .chain([json!({"name": "scratch", "mountPath": "/scratch"})])
-            .collect();
-        let devices: Vec<Value> = devices
-            .iter()
-            .map(|name| json!({"name": name, "devicePath": format!("/dev/{name}")}))
-            .collect();
-        let mut spec = json!({
-            "restartPolicy": "OnFailure", "terminationGracePeriodSeconds": 3,
-            "containers": [{
-                "name": "main", "image": "busybox:1.35", "command": ["sh", "-c", script],
-                "volumeMounts": mounts, "volumeDevices": devices,
-            }],
-            "volumes": volumes,
-        });
-        if let Some(node) = node {
-            spec["nodeName"] = NODES[node].into();
-        }
-        let object = json!({"metadata": {"name": pod_name(name)}, "spec": spec});
-        self.create(kind::POD, object).await;
-    }
-
-    async fn taint(&self, node: &str, given_up: bool) {
-        let object = reference(kind::NODE, node);
-        let Some(found) = self.get(&object).await else { return };
-        if is_given_up(&found) == given_up {
-            return;
-        }
-        let taints = found["spec"]["taints"].as_array().cloned().unwrap_or_default();
-        let mut taints: Vec<Value> =
-            taints.into_iter().filter(|taint| taint["key"] != GIVEN_UP).collect();
-        if given_up {
-            taints.push(json!({"key": GIVEN_UP, "value": "down", "effect": "NoExecute"}));
-        }
-        self.write(object, Change::Merge(json!({"spec": {"taints": taints}}))).await;
-    }
-
     pub fn why_not_sound(&self) -> Result<(), String> {
         match self.watcher.wrong() {
             Some(wrong) => Err(format!("{wrong}{}", self.last_death())),
             None => Ok(()),
         }
-    }
-
-    /// Faults stop: what can run runs, and when it is deleted nothing is left.
-    pub async fn converge(&mut self) -> Result<(), String> {
-        self.start(Fate::default());
-        self.world.calm();
-        for node in NODES {
-            self.bring_back(node).await;
-        }
-        self.round().await?;
-        self.make_room().await;
-        let mut left = String::new();
-        for _ in 0..ROUNDS {
-            self.round().await?;
-            left = self.why_not_running().await;
-            if left.is_empty() {
-                break;
-            }
-        }
-        if !left.is_empty() {
-            return Err(format!("does not run: {left}\n{}", self.report().await));
-        }
-        for pod in self.list(kind::POD).await {
-            self.covered.add("pods at the end", 1);
-            self.delete(pod["metadata"]["name"].as_str().expect("a name"), json!({})).await;
-        }
-        for _ in 0..ROUNDS {
-            self.round().await?;
-            left = self.why_not_clean().await;
-            if left.is_empty() {
-                return Ok(());
-            }
-        }
-        Err(format!("is left: {left}\n{}", self.report().await))
-    }
-
-    async fn round(&mut self) -> Result<(), String> {
-        self.wait_in(ROUND, ROUND_SLICE).await;
-        self.why_not_sound()
-    }
-
-    /// Of pods that want what only one node, or one pod, may have, all but the
-    /// first give way; so do those that want what their node does not have.
-    async fn make_room(&self) {
-        let mut taken: BTreeMap<String, String> = BTreeMap::new();
-        let mut pods = self.list(kind::POD).await;
-        pods.sort_by_key(|pod| pod["status"]["phase"] != "Running");
-        for pod in pods {
-            let name = pod["metadata"]["name"].as_str().expect("a name").to_owned();
-            let node = pod["spec"]["nodeName"].as_str().unwrap_or_default().to_owned();
-            let claims = claims_of(&pod);
-            let place = |claim: &str| match claim {
-                "one-pod" => name.clone(),
-                _ => node.clone(),
-            };
-            let conflicts = claims.iter().any(|claim| match claim.as_str() {
-                MANY => false,
-                "local" if node != NODES[0] => true,
-                claim => taken.get(claim).is_some_and(|held| *held != place(claim)),
-            });
-            // A pod that waits for a node may be sent to one that cannot have all.
-            if conflicts || node.is_empty() {
-                self.delete(&name, json!({})).await;
-            } else {
-                taken.extend(claims.iter().map(|claim| (claim.clone(), place(claim))));
-            }
-        }
-    }
-
-    async fn why_not_running(&self) -> String {
-        let mut waiting = Vec::new();
-        for pod in self.list(kind::POD).await {
-            let phase = pod["status"]["phase"].as_str().unwrap_or_default();
-            let is_gone = !pod["metadata"]["deletionTimestamp"].is_null();
-            if is_gone || !["Running", "Succeeded", "Failed"].contains(&phase) {
-                waiting.push(format!("{} {phase} deleting {is_gone}", pod["metadata"]["name"]));
-            }
-        }
-        waiting.join(", ")
-    }
-
-    async fn why_not_clean(&self) -> String {
-        let mut left: Vec<String> = Vec::new();
-        let pods = self.list(kind::POD).await;
-        left.extend(pods.iter().map(|pod| format!("pod {}", pod["metadata"]["name"])));
-        let attachments = self.list(kind::VOLUME_ATTACHMENT).await;
-        left.extend(attachments.iter().map(|a| format!("attachment {}", a["spec"]["nodeName"])));
-        for node in self.list(kind::NODE).await {
-            for list in ["volumesAttached", "volumesInUse"] {
-                let entries = node["status"][list].as_array();
-                let entries = entries.into_iter().flatten();
-                let name = &node["metadata"]["name"];
-                left.extend(entries.map(|entry| format!("{list} of {name}: {entry}")));
-            }
-        }
-        let state = self.world.snapshot();
-        for (id, disk) in &state.disks {
-            left.extend(disk.attached.keys().map(|node| format!("{id} at {node}")));
-        }
-        for (node, machine) in &state.machines {
-            let mounts = machine.mounts.iter().map(|mounted| &mounted.entry.target);
-            let own = mounts.filter(|target| target.starts_with("/var/lib/kubelet"));
-            left.extend(own.map(|target| format!("mount {target} on {node}")));
-            let runtime = self.runtimes.of(&self.world.host(node).expect("a machine"));
-            left.extend(runtime.pods().iter().map(|pod| format!("containers of {pod} on {node}")));
-        }
-        left.join(", ")
-    }
-
-    /// What one wants to know of a schedule that did not come to rest.
-    async fn report(&self) -> String {
-        let mut lines = Vec::new();
-        let events = self.list(kind::EVENT).await;
-        let mut told: BTreeSet<String> = BTreeSet::new();
-        for event in &events {
-            let about = &event["involvedObject"]["name"];
-            told.insert(format!(
-                "{} {about} {}: {}",
-                event["lastTimestamp"], event["reason"], event["message"]
-            ));
-        }
-        lines.extend(told.into_iter().rev().take(25));
-        let boards = self.session.as_ref().and_then(|session| session.host.as_ref()?.boards());
-        for node in NODES {
-            let board = boards.as_ref().and_then(|boards| boards.board(node));
-            for row in board.into_iter().flat_map(|board| board.rows) {
-                let pods: Vec<_> =
-                    row.pods.iter().map(|pod| (pod.pod.name.to_string(), pod.wanted)).collect();
-                lines.push(format!(
-                    "{node} {} {} {:?} tries {} {:?} {pods:?}",
-                    row.unique_name, row.stage, row.on_node, row.attempts, row.last_error
-                ));
-            }
-            let node = self.get(&reference(kind::NODE, node)).await.unwrap_or_default();
-            lines.push(format!(
-                "{} attached {} in use {} taints {}",
-                node["metadata"]["name"],
-                node["status"]["volumesAttached"],
-                node["status"]["volumesInUse"],
-                node["spec"]["taints"]
-            ));
-        }
-        for (id, disk) in &self.world.snapshot().disks {
-            lines.push(format!("disk {id} at {:?}", disk.attached));
-        }
-        lines.join("\n")
     }
 
     /// Adds what was covered.
@@ -599,76 +328,4 @@ impl Play {
             covered.add(what, count);
         }
     }
-
-    async fn create(&self, kind: &'static Kind, mut object: Value) {
-        object["apiVersion"] = kind.api_version().into();
-        object["kind"] = kind.kind.into();
-        if kind.namespaced {
-            object["metadata"]["namespace"] = "default".into();
-        }
-        let name = object["metadata"]["name"].as_str().expect("a name").to_owned();
-        self.write(reference(kind, &name), Change::Create(object)).await;
-    }
-
-    async fn delete(&self, pod: &str, options: Value) {
-        self.write(reference(kind::POD, pod), Change::Delete(options)).await;
-    }
-
-    async fn write(&self, object: ObjectRef, change: Change) {
-        let write = Write {
-            on_behalf_of: object.clone(),
-            object,
-            subresource: None,
-            change,
-            version: None,
-            reason: Reason::new("user", "the schedule says so"),
-        };
-        match perform(&self.user, &write).await {
-            Ok(_) | Err(WriteError::NotFound { .. } | WriteError::AlreadyExists { .. }) => {}
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    async fn get(&self, object: &ObjectRef) -> Option<Value> {
-        let request = Request::get(object.path()).body(Vec::new()).expect("a request");
-        self.user.request(request).await.ok()
-    }
-
-    async fn list(&self, kind: &'static Kind) -> Vec<Value> {
-        let path = kind.collection_path(kind.namespaced.then_some("default"));
-        let request = Request::get(path).body(Vec::new()).expect("a request");
-        let list: Value = self.user.request(request).await.expect("a list");
-        list["items"].as_array().cloned().unwrap_or_default()
-    }
-}
-
-fn pod_name(number: usize) -> String {
-    format!("pod-{number}")
-}
-
-fn disk() -> Value {
-    json!({"flexVolume": {"driver": block_disk::NAME}})
-}
-
-fn local() -> Value {
-    let terms = json!([{"matchExpressions": [
-        {"key": "kubernetes.io/hostname", "operator": "In", "values": [NODES[0]]},
-    ]}]);
-    json!({
-        "local": {"path": LOCAL},
-        "nodeAffinity": {"required": {"nodeSelectorTerms": terms}},
-    })
-}
-
-fn is_given_up(node: &Value) -> bool {
-    let taints = node["spec"]["taints"].as_array();
-    taints.into_iter().flatten().any(|taint| taint["key"] == GIVEN_UP)
-}
-
-fn claims_of(pod: &Value) -> Vec<String> {
-    let volumes = pod["spec"]["volumes"].as_array();
-    let claims = volumes.into_iter().flatten().filter_map(|volume| {
-        volume["persistentVolumeClaim"]["claimName"].as_str().map(str::to_owned)
-    });
-    claims.collect()
 }
