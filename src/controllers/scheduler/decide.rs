@@ -179,8 +179,7 @@ fn helpless(
             continue;
         }
         let Some((node, info)) = cache.node(name) else { continue };
-        let lower = |other: &&Arc<Pod>| other.needs.priority < pod.needs.priority;
-        let victims: Vec<Arc<Pod>> = info.pods.values().filter(lower).cloned().collect();
+        let victims = of_lower_priority(pod, info);
         if victims.is_empty() {
             left.push("No preemption victims found for incoming pod".to_owned());
             continue;
@@ -196,11 +195,18 @@ fn helpless(
     Helpless::NotHelpful(left)
 }
 
+fn of_lower_priority(pod: &Pod, info: &NodeInfo) -> Vec<Arc<Pod>> {
+    let lower = |other: &&Arc<Pod>| other.needs.priority < pod.needs.priority;
+    info.pods.values().filter(lower).cloned().collect()
+}
+
 /// The pod's verdict on one node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OnNode {
     pub node: Arc<str>,
     pub answer: Result<Fits, NodeRefusal>,
+    /// It refuses, and would not if these pods of lower priority went.
+    pub in_the_way: Vec<Arc<Pod>>,
 }
 
 /// A node that takes the pod.
@@ -217,15 +223,23 @@ pub fn on_every_node(cache: &Cache, pod: &Pod) -> Result<Vec<OnNode>, Stop> {
     let mut answers = Vec::with_capacity(cache.node_count());
     let mut taking: Vec<(&Arc<Node>, &NodeInfo)> = Vec::new();
     for (node, info) in cache.nodes() {
+        let mut in_the_way = Vec::new();
         let answer = match cycle.filter(node, info) {
             Ok(plan) => {
                 taking.push((node, info));
                 Ok(Fits { plan, score: 0 })
             }
-            Err(NoNode::Refused(refusal)) => Err(refusal),
+            Err(NoNode::Refused(refusal)) => {
+                let lower = of_lower_priority(pod, info);
+                let is_freed = refusal.is_resolvable()
+                    && !lower.is_empty()
+                    && cycle.filter_without(node, info, &lower).is_ok();
+                in_the_way = if is_freed { lower } else { Vec::new() };
+                Err(refusal)
+            }
             Err(NoNode::Failed(error)) => return Err(Stop::Failed(error)),
         };
-        answers.push(OnNode { node: node.meta.key.name.clone(), answer });
+        answers.push(OnNode { node: node.meta.key.name.clone(), answer, in_the_way });
     }
     let mut scores = scores(&cycle, &taking).into_iter();
     for fits in answers.iter_mut().filter_map(|on| on.answer.as_mut().ok()) {

@@ -94,11 +94,21 @@ pub fn explain(tables: &Tables, pod: &Pod) -> Explanation {
 fn row(on: OnNode) -> NodeRow {
     let answer = match on.answer {
         Ok(fits) => Answer::Takes { score: fits.score, plan: fits.plan },
-        Err(refusal) => Answer::Refuses {
-            by: refusal.plugin,
-            words: refusal.reasons.iter().map(ToString::to_string).collect(),
-            details: refusal.reasons.iter().map(|reason| reason.details()).collect(),
-        },
+        Err(refusal) => {
+            let mut details: Vec<String> =
+                refusal.reasons.iter().map(|reason| reason.details()).collect();
+            if let Some(first) = on.in_the_way.first() {
+                let (count, name) = (on.in_the_way.len(), &first.meta.key);
+                details.push(format!(
+                    "it would take it without its pods of lower priority, {count} such as {name}"
+                ));
+            }
+            Answer::Refuses {
+                by: refusal.plugin,
+                words: refusal.reasons.iter().map(ToString::to_string).collect(),
+                details,
+            }
+        }
     };
     NodeRow { node: on.node, answer }
 }

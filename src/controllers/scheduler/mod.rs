@@ -16,8 +16,15 @@
 //! hold: after a restart a volume reserved shows by its `claimRef`, a claim by
 //! its selected node, a pod by its nominated node.
 //!
-//! Absent on purpose: preemption (its text is told, nothing is evicted),
-//! dynamic resource claims, extenders, image locality, several profiles.
+//! One scheduler acts at a time: the holder of the Lease `kube-scheduler` (see
+//! [`crate::controllers::election`]).
+//!
+//! Absent on purpose: evicting pods of lower priority. What preemption would
+//! say is worked out and told; where it would help, the text ends as upstream's
+//! does, but no node is nominated and no pod goes; the pod's verdict on the node
+//! names what is in the way. Absent too: PriorityClasses
+//! (`spec.priority` counts as it is given), dynamic resource claims, extenders,
+//! image locality, several profiles.
 
 pub mod cache;
 pub mod change;

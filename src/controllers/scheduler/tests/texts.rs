@@ -3,8 +3,10 @@
 use serde_json::{Value, json};
 
 use super::given::{Given, claim, class, local, local_class, node, on, pod, user, with};
-use crate::controllers::scheduler::decide::Verdict;
+use crate::controllers::scheduler::decide::{Verdict, on_every_node};
 use crate::controllers::scheduler::refusal::cut_for_event;
+use crate::model::pod::Pod;
+use crate::model::row::Row;
 
 #[track_caller]
 fn text(given: &Given, pod: &Value) -> String {
@@ -78,6 +80,11 @@ fn a_pod_of_higher_priority_would_have_victims() {
         text(&given, &pod("p", spec("1", 10))),
         "0/1 nodes are available: 1 Insufficient cpu."
     );
+    let urgent = Pod::from_object(&pod("p", spec("1", 10))).expect("a pod");
+    let answers = on_every_node(&given.cache, &urgent).expect("an answer");
+    let in_the_way: Vec<&str> =
+        answers[0].in_the_way.iter().map(|other| &*other.meta.key.name).collect();
+    assert_eq!(in_the_way, ["a"]);
     let given = Given::of([
         node("n1"),
         on("n1", pod("a", spec("3", 20))),
