@@ -29,6 +29,9 @@ pub struct ReplicaSetStatus {
     pub replicas: i64,
     pub ready: i64,
     pub available: i64,
+    /// Pods that are being deleted and have not ended; `None` from a
+    /// controller that does not count them.
+    pub terminating: Option<i64>,
     pub observed_generation: i64,
 }
 
@@ -78,6 +81,7 @@ impl Row for ReplicaSet {
                 replicas: count("replicas"),
                 ready: count("readyReplicas"),
                 available: count("availableReplicas"),
+                terminating: status["terminatingReplicas"].as_i64(),
                 observed_generation: count("observedGeneration"),
             },
             failure,

@@ -148,6 +148,27 @@ fn scaling_by_the_subresource_and_a_pod_lost_are_made_good() {
 }
 
 #[test]
+fn pods_on_their_way_out_are_counted_until_they_are_gone() {
+    Cluster::run(async |cluster| {
+        let terminating = async || {
+            let app = cluster.get(kind::DEPLOYMENT, "app").await.expect("the deployment");
+            let set = cluster.list(kind::REPLICA_SET).await.remove(0);
+            assert_eq!(set["status"]["terminatingReplicas"], app["status"]["terminatingReplicas"]);
+            app["status"]["terminatingReplicas"].as_i64()
+        };
+        cluster.create(kind::DEPLOYMENT, deployment(json!({}))).await;
+        cluster.run_pods(None).await;
+        assert_eq!(terminating().await, Some(0));
+        let pod = cluster.names(kind::POD).await.remove(0);
+        cluster.delete(kind::POD, &pod, "Background").await;
+        cluster.settle().await;
+        assert_eq!(terminating().await, Some(1));
+        cluster.run_pods(None).await;
+        assert_eq!(terminating().await, Some(0));
+    });
+}
+
+#[test]
 fn roll_out_that_does_not_move_is_told_after_its_deadline() {
     Cluster::run(async |cluster| {
         let mut app = deployment(json!({}));

@@ -75,11 +75,24 @@ fn status(view: &View, split: &Split) -> Value {
         "unavailableReplicas": unavailable(view, counts),
         "conditions": conditions(view, split, counts),
     });
+    if let Some(terminating) = terminating(view) {
+        found["terminatingReplicas"] = terminating.into();
+    }
     let collisions = target.collisions() + view.collisions;
     if collisions > 0 {
         found["collisionCount"] = collisions.into();
     }
     found
+}
+
+/// How many pods are on their way out; unknown where a set that has been looked
+/// at does not say (`GetTerminatingReplicaCountForReplicaSets`).
+fn terminating(view: &View) -> Option<i64> {
+    let looked_at = view
+        .sets
+        .iter()
+        .filter(|set| set.status.observed_generation > 0 || set.status.terminating.is_some());
+    looked_at.map(|set| set.status.terminating).sum()
 }
 
 fn unavailable(view: &View, counts: Counts) -> i64 {

@@ -126,7 +126,16 @@ fn membership(view: &View) -> Option<Act> {
 
 /// Whether a pod counts: it has not ended and is not being deleted.
 pub fn is_active(pod: &Pod) -> bool {
-    pod.meta.deleting.is_none() && !matches!(&*pod.phase, "Failed" | "Succeeded")
+    pod.meta.deleting.is_none() && !has_ended(pod)
+}
+
+/// Whether a pod is on its way out, and still holds what it uses.
+fn is_terminating(pod: &Pod) -> bool {
+    pod.meta.deleting.is_some() && !has_ended(pod)
+}
+
+fn has_ended(pod: &Pod) -> bool {
+    matches!(&*pod.phase, "Failed" | "Succeeded")
 }
 
 fn active<'a>(view: &View<'a>) -> impl Iterator<Item = &'a Arc<Pod>> + use<'a> {
@@ -236,6 +245,7 @@ fn status(view: &View) -> Value {
         "fullyLabeledReplicas": active(view).filter(|pod| labelled(pod)).count(),
         "readyReplicas": ready.len(),
         "availableReplicas": ready.iter().filter(|since| view.now - **since >= least).count(),
+        "terminatingReplicas": view.pods.iter().filter(|pod| is_terminating(pod)).count(),
         "observedGeneration": view.set.generation,
     });
     let held = view.set.status["conditions"].as_array().cloned().unwrap_or_default();
@@ -273,6 +283,7 @@ fn compared(status: &Value) -> Value {
         "fullyLabeledReplicas": count("fullyLabeledReplicas"),
         "readyReplicas": count("readyReplicas"),
         "availableReplicas": count("availableReplicas"),
+        "terminatingReplicas": count("terminatingReplicas"),
         "observedGeneration": count("observedGeneration"),
     });
     if status["conditions"].as_array().is_some_and(|list| !list.is_empty()) {
