@@ -3,13 +3,13 @@
 //! A trait, so that decisions and operations can be tried against a table of
 //! objects and with any refusal in between.
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt, ready};
 use http::Request;
 use serde_json::Value;
 
 use crate::cluster::write_path::actor::Term;
 use crate::cluster::write_path::step_gate::StepGate;
-use crate::cluster::write_path::{WriteError, WritePath, perform};
+use crate::cluster::write_path::{WriteError, WritePath, perform, token};
 use crate::model::kind::{self, Kind};
 use crate::model::object::ObjectRef;
 use crate::model::write::{Actor, Write};
@@ -37,6 +37,19 @@ pub trait Server: Send + Sync {
     /// All pods of a namespace.
     fn list_pods<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Result<Vec<Value>, ReadError>> {
         self.list(kind::POD, Some(namespace))
+    }
+
+    /// Asks for a token of a service account, and gives the `TokenRequest` as it
+    /// is answered. Nothing is stored by that: it is no write, and what comes is
+    /// shown nowhere.
+    fn token<'a>(
+        &'a self,
+        account: &'a ObjectRef,
+        request: &'a Value,
+    ) -> BoxFuture<'a, Result<Value, ReadError>> {
+        let _ = request;
+        let message = "there are no tokens".to_owned();
+        ready(Err(ReadError { object: account.to_string(), message })).boxed()
     }
 
     /// Performs a write; it may be held, and then has to be decided again.
@@ -155,6 +168,21 @@ impl Server for ClusterServer {
                 _ => None,
             });
             Ok(items.unwrap_or_default())
+        })
+    }
+
+    fn token<'a>(
+        &'a self,
+        account: &'a ObjectRef,
+        request: &'a Value,
+    ) -> BoxFuture<'a, Result<Value, ReadError>> {
+        Box::pin(async move {
+            let object = format!("a token of {account}");
+            let failed = |message: String| ReadError { object: object.clone(), message };
+            token(&self.client, account, request).await.map_err(|error| match error {
+                kube::Error::Api(status) => failed(status.message),
+                error => failed(error.to_string()),
+            })
         })
     }
 

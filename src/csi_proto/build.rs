@@ -10,6 +10,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .field_attribute("creation_time", r#"#[serde(serialize_with = "crate::seconds")]"#)
         // Every field of this name holds secrets, in whichever message.
         .field_attribute("secrets", r#"#[serde(serialize_with = "crate::stripped")]"#)
+        // Tokens of service accounts are handed over in one of its entries.
+        .field_attribute("volume_context", r#"#[serde(serialize_with = "crate::without_tokens")]"#)
         .compile_fds(protox::compile(FILES, ["proto"])?)?;
     Ok(())
 }

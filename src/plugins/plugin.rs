@@ -145,6 +145,17 @@ pub enum Need {
     CsiDriver { name: Arc<str> },
     /// A VolumeAttachment.
     Attachment { name: Arc<str> },
+    /// A token of the pod's service account: what [`VolumePlugin::tokens`] asks
+    /// for. It is the status of a TokenRequest, or its `error`.
+    Token { audience: Arc<str> },
+}
+
+/// A token that a driver wants of a pod's service account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenNeed {
+    /// Whom it is to be shown to; empty: the API server itself.
+    pub audience: Arc<str>,
+    pub seconds: Option<i64>,
 }
 
 /// A volume on a node, for one step.
@@ -369,6 +380,13 @@ pub trait VolumePlugin: Send + Sync {
     fn needs_on(&self, node: &str, spec: &VolumeSpec) -> Vec<Need> {
         let _ = node;
         self.needs(spec)
+    }
+
+    /// The tokens that [`VolumePlugin::publish`] needs as well, by what the API
+    /// has of its other needs.
+    fn tokens(&self, spec: &VolumeSpec, provided: &BTreeMap<Need, Value>) -> Vec<TokenNeed> {
+        let _ = (spec, provided);
+        Vec::new()
     }
 
     /// Waits until the device is on the node and gives its path

@@ -20,6 +20,7 @@ pub mod perform;
 pub mod read_only;
 pub mod retry;
 pub mod step_gate;
+pub mod token;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -36,6 +37,7 @@ use crate::model::clock::Clock;
 use crate::model::write::Actor;
 
 pub use perform::{WriteError, perform, perform_as_shown};
+pub use token::token;
 
 /// The way to one cluster. Clones share it.
 #[derive(Clone)]

@@ -7,7 +7,7 @@
 //!
 //! Every message can be serialised for people; what is secret is left out then.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -23,6 +23,21 @@ pub mod registration {
 
 /// What stands for a secret wherever a request is shown.
 pub const STRIPPED: &str = "***stripped***";
+
+/// The entry of a volume's context, or of its secrets, that holds tokens of
+/// service accounts.
+pub const TOKENS: &str = "csi.storage.k8s.io/serviceAccount.tokens";
+
+/// A volume's context, without the tokens in it.
+fn without_tokens<S: Serializer>(
+    context: &HashMap<String, String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let mut shown: BTreeMap<&str, &str> =
+        context.iter().map(|(key, value)| (&**key, &**value)).collect();
+    shown.entry(TOKENS).and_modify(|tokens| *tokens = STRIPPED);
+    serializer.collect_map(shown)
+}
 
 /// Names the secrets without their values.
 fn stripped<S: Serializer>(

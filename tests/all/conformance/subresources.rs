@@ -229,3 +229,30 @@ async fn reviews_say_who_asks_and_that_they_may_122() {
     assert_eq!(answer["status"]["userInfo"]["username"], "admin");
     server.get(&rules).await.refusal(405, "MethodNotAllowed");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_token_of_an_account_is_made_and_bound_to_its_pod() {
+    let server = Server::new();
+    server.create(&pod("p")).await;
+    let path = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let request = |spec: Value| json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec});
+    let bound = |uid: &str| json!({"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": uid});
+    let answer = server.post(path, &request(json!({"audiences": ["vault"]}))).await;
+    let made = answer.json();
+    assert_eq!((answer.code, &made["spec"]["expirationSeconds"]), (201, &3600.into()));
+    assert!(made["status"]["token"].is_string() && made["metadata"]["name"] == "default");
+    let answer = server.post(path, &request(json!({"boundObjectRef": bound("")}))).await;
+    let audience = &answer.json()["spec"]["audiences"][0];
+    assert_eq!(
+        (answer.code, audience),
+        (201, &"https://kubernetes.default.svc.cluster.local".into())
+    );
+    let short = server.post(path, &request(json!({"expirationSeconds": 599}))).await;
+    let message = short.refusal(422, "Invalid");
+    assert!(message.contains("may not specify a duration less than 10 minutes"), "{message}");
+    let other = server.post(path, &request(json!({"boundObjectRef": bound("other")}))).await;
+    let message = other.refusal(409, "Conflict");
+    assert!(message.contains("(other) does not match the UID in record"), "{message}");
+    let nobody = path.replace("/default/token", "/nobody/token");
+    server.post(&nobody, &request(json!({}))).await.refusal(404, "NotFound");
+}

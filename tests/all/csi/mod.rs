@@ -9,6 +9,7 @@ mod killed;
 mod kills;
 mod node;
 mod provisioning;
+mod tokens;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::json::{entries, fill, is_set, is_true, text};
 use super::table::{AGE, NAME, age, column, name};
-use crate::cluster::embedded::kind::{Column, SelectableField, ServedKind, Traits};
+use crate::cluster::embedded::kind::{Column, SelectableField, ServedKind, Subresource, Traits};
 use crate::cluster::embedded::status::FieldErrors;
 use crate::cluster::embedded::validation::{immutable, metadata, names, too_long};
 use crate::model::kind;
@@ -44,6 +44,11 @@ pub static SECRET: ServedKind = ServedKind {
 /// ServiceAccounts as they are served.
 pub static SERVICE_ACCOUNT: ServedKind = ServedKind {
     names: kind::SERVICE_ACCOUNT,
+    subresources: &[Subresource {
+        name: "token",
+        verbs: &["create"],
+        body: Some(("authentication.k8s.io", "v1", "TokenRequest")),
+    }],
     traits: Traits { delete_returns_object: true, ..super::PLAIN },
     columns: &[NAME, AGE],
     cells: |object, now| vec![name(object), age(object, now)],

@@ -4,6 +4,7 @@ mod binding;
 mod eviction;
 mod log;
 mod scale;
+mod token;
 
 pub use log::ContainerLogs;
 
@@ -57,6 +58,7 @@ impl Embedded {
             ("scale", "patch") => self.patch_scale(&call)?,
             ("binding", _) => self.bind(&call)?,
             ("eviction", _) => self.evict(&call)?,
+            ("token", _) => self.make_token(&call)?,
             ("log", _) => self.log(&call)?,
             (_, "get") => self.read(&call)?,
             (_, "update") => self.replace(&call)?,

@@ -178,11 +178,13 @@ async fn publish(job: &Job, target: &MountFor, end: &mut MountEnd) -> Result<(),
     let namespace = &target.pod.key.namespace;
     let provided =
         reads::read_needs(&*job.server, &*job.plugin, &job.spec, &job.node, namespace).await;
-    let provided = provided.map_err(|error| {
+    let mut provided = provided.map_err(|error| {
         end.mount = Some(Err(ErrorClass::Final));
         told(STEP, &job.spec, &error)
     })?;
     let mut part = target.pod.part();
+    let plugin = &*job.plugin;
+    reads::read_tokens(&*job.server, plugin, &job.spec, &part, &mut provided).await;
     if is_in_memory(&job.spec) {
         let node = reads::allocatable_memory(&*job.server, &job.node).await;
         part.size_limit = part.size_limit.into_iter().chain(node).min();

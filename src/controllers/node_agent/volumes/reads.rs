@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::controllers::expand::growth::Growth;
 use crate::controllers::node_agent::volumes::claim;
@@ -19,7 +19,9 @@ use crate::model::object::{Key, ObjectRef};
 use crate::model::quantity::Quantity;
 use crate::model::row::Row;
 use crate::model::volume_source::{CsiSource, VolumeSource, VolumeSpec};
-use crate::plugins::plugin::{Capability, Need, Plugins, VolumePlugin, unique_volume_name};
+use crate::plugins::plugin::{
+    Capability, Need, Plugins, PodPart, TokenNeed, VolumePlugin, unique_volume_name,
+};
 
 /// An object that is there; the error is what a client of the API would print.
 pub async fn read(server: &dyn Server, kind: &'static Kind, key: Key) -> Result<Value, String> {
@@ -144,6 +146,8 @@ pub async fn read_needs(
             Need::SecretAt { key } => (kind::SECRET, key.clone()),
             Need::CsiDriver { name } => (kind::CSI_DRIVER, Key::cluster(name.clone())),
             Need::Attachment { name } => (kind::VOLUME_ATTACHMENT, Key::cluster(name.clone())),
+            // No object: see `read_tokens`.
+            Need::Token { .. } => continue,
         };
         let object = ObjectRef::new(kind, key);
         match server.get(&object).await {
@@ -153,6 +157,43 @@ pub async fn read_needs(
         }
     }
     Ok(provided)
+}
+
+/// The account of pods that name none.
+const DEFAULT_ACCOUNT: &str = "default";
+
+/// Asks for the tokens that a plugin needs to publish a volume for a pod, each
+/// bound to the pod: it ends with it. One that is refused says why.
+pub async fn read_tokens(
+    server: &dyn Server,
+    plugin: &dyn VolumePlugin,
+    spec: &VolumeSpec,
+    pod: &PodPart,
+    provided: &mut BTreeMap<Need, Value>,
+) {
+    let account = match &*pod.service_account {
+        "" => DEFAULT_ACCOUNT.into(),
+        _ => pod.service_account.clone(),
+    };
+    let account = ObjectRef::new(kind::SERVICE_ACCOUNT, Key::new(pod.namespace.clone(), account));
+    for TokenNeed { audience, seconds } in plugin.tokens(spec, provided) {
+        let audiences: Vec<&str> =
+            Some(&*audience).filter(|name| !name.is_empty()).into_iter().collect();
+        let request = json!({
+            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+            "spec": {
+                "audiences": audiences, "expirationSeconds": seconds,
+                "boundObjectRef": {
+                    "apiVersion": "v1", "kind": "Pod", "name": &*pod.name, "uid": &*pod.uid,
+                },
+            },
+        });
+        let token = match server.token(&account, &request).await {
+            Ok(mut answer) => answer["status"].take(),
+            Err(error) => json!({"error": error.message}),
+        };
+        provided.insert(Need::Token { audience }, token);
+    }
 }
 
 /// The node as the API server has it now.

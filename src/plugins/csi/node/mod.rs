@@ -13,7 +13,7 @@
 //! gets paths below a real directory instead ([`Outside`]), and the machine
 //! shows an empty filesystem at the same place.
 //!
-//! Absent: service account tokens, SELinux mount options.
+//! Absent: SELinux mount options.
 //!
 //! Upstream: `pkg/volume/csi`.
 
@@ -22,6 +22,7 @@ mod data;
 mod leftovers;
 mod request;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -43,7 +44,7 @@ use crate::plugins::error::PluginError;
 use crate::plugins::host::{Command, Files, Host, HostError};
 use crate::plugins::plugin::{
     BlockPaths, Capabilities, Capability, Done, FoundVolume, Leftover, Need, NodeVolume,
-    PluginFacts, Published, VolumePlugin,
+    PluginFacts, Published, TokenNeed, VolumePlugin,
 };
 use crate::plugins::steps::{self, MOUNT_POINT_MODE};
 
@@ -411,6 +412,13 @@ impl VolumePlugin for CsiPlugin {
             None => Need::Secret { name: key.name.clone(), optional: false },
         }));
         needs
+    }
+
+    fn tokens(&self, spec: &VolumeSpec, provided: &BTreeMap<Need, Value>) -> Vec<TokenNeed> {
+        match source(spec) {
+            Ok(source) => request::tokens(spec, source, provided),
+            Err(_) => Vec::new(),
+        }
     }
 
     fn wait_for_attach<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, String> {

@@ -1,13 +1,14 @@
 //! The requests that a node makes of a driver. Pure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use pvdeck_csi_proto::TOKENS;
 use pvdeck_csi_proto::csi;
 use pvdeck_csi_proto::csi::node_service_capability::rpc;
 use pvdeck_csi_proto::csi::volume_capability::AccessType;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::model::access_modes::AccessMode;
 use crate::model::object::Key;
@@ -16,7 +17,7 @@ use crate::model::volume_source::{CsiSource, VolumeSpec};
 use crate::plugins::csi::capability;
 use crate::plugins::csi::node::{own_attachment, text};
 use crate::plugins::error::PluginError;
-use crate::plugins::plugin::{Need, NodeVolume};
+use crate::plugins::plugin::{Need, NodeVolume, TokenNeed};
 
 const PREFIX: &str = "csi.storage.k8s.io/";
 
@@ -26,6 +27,9 @@ pub struct About {
     pub pod_info: bool,
     /// A volume is published again with each sync of its pod.
     pub requires_republish: bool,
+    /// The tokens that the driver wants are secrets, and not part of the
+    /// volume's context.
+    tokens_in_secrets: bool,
     fs_group_policy: String,
 }
 
@@ -49,6 +53,8 @@ impl About {
         Ok(Self {
             pod_info: spec.is_some_and(|spec| spec["podInfoOnMount"] == true),
             requires_republish: spec.is_some_and(|spec| spec["requiresRepublish"] == true),
+            tokens_in_secrets: spec
+                .is_some_and(|spec| spec["serviceAccountTokenInSecrets"] == true),
             fs_group_policy: spec.map(|spec| text(&spec["fsGroupPolicy"])).unwrap_or_default(),
         })
     }
@@ -66,6 +72,45 @@ impl About {
             }
         }
     }
+}
+
+/// The tokens that a CSIDriver asks for. Upstream has none for block volumes.
+pub fn tokens(
+    spec: &VolumeSpec,
+    source: &CsiSource,
+    provided: &BTreeMap<Need, Value>,
+) -> Vec<TokenNeed> {
+    if spec.mode == VolumeMode::Block {
+        return Vec::new();
+    }
+    let object = provided.get(&Need::CsiDriver { name: source.driver.clone() });
+    let requests = object.and_then(|object| object["spec"]["tokenRequests"].as_array());
+    let need = |request: &Value| TokenNeed {
+        audience: text(&request["audience"]).into(),
+        seconds: request["expirationSeconds"].as_i64(),
+    };
+    requests.into_iter().flatten().map(need).collect()
+}
+
+/// The tokens as a driver is told them: by audience, with their ends. `None`:
+/// it wants none.
+fn told_tokens(volume: &NodeVolume, source: &CsiSource) -> Result<Option<String>, PluginError> {
+    let mut told = BTreeMap::new();
+    for TokenNeed { audience, .. } in tokens(&volume.spec, source, &volume.provided) {
+        let token = volume.provided.get(&Need::Token { audience: audience.clone() });
+        let token = token.unwrap_or(&Value::Null);
+        if !token["token"].is_string() {
+            let why = text(&token["error"]);
+            return Err(PluginError::Failed(format!(
+                "kubernetes.io/csi: mounter.SetUpAt failed to get service accoount token \
+                 attributes: {why}"
+            )));
+        }
+        let ends = &token["expirationTimestamp"];
+        let token = json!({"token": token["token"], "expirationTimestamp": ends});
+        told.insert(audience.to_string(), token);
+    }
+    Ok((!told.is_empty()).then(|| json!(told).to_string()))
 }
 
 fn driver_object<'a>(volume: &'a NodeVolume, source: &CsiSource) -> Option<&'a Value> {
@@ -184,6 +229,11 @@ pub fn publish(
             volume_context.insert(format!("{PREFIX}{key}"), value.to_owned());
         }
     }
+    let mut secrets = secrets(volume, source, "nodePublishSecretRef")?;
+    if let Some(tokens) = told_tokens(volume, source)? {
+        let told = if about.tokens_in_secrets { &mut secrets } else { &mut volume_context };
+        told.insert(TOKENS.to_owned(), tokens);
+    }
     Ok(csi::NodePublishVolumeRequest {
         volume_id,
         publish_context: publish_context(volume, source)?,
@@ -191,7 +241,7 @@ pub fn publish(
         target_path,
         volume_capability: Some(capability_of(volume, source, abilities)),
         readonly: volume.spec.read_only,
-        secrets: secrets(volume, source, "nodePublishSecretRef")?,
+        secrets,
         volume_context,
     })
 }
