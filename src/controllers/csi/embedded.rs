@@ -39,13 +39,15 @@ impl EmbeddedDriver {
         Self { options, node_id: None, also: Vec::new() }
     }
 
-    /// Its CSIDriver: what it wants of the cluster.
+    /// Its CSIDriver: what it wants of the cluster. Where its volumes are not
+    /// reachable from everywhere, pods are placed by what is left in each place.
     pub fn object(&self) -> Value {
         json!({
             "apiVersion": kind::CSI_DRIVER.api_version(), "kind": kind::CSI_DRIVER.kind,
             "metadata": {"name": self.options.name},
             "spec": {
                 "attachRequired": self.options.attach,
+                "storageCapacity": !self.options.topology.is_empty(),
                 "podInfoOnMount": true,
                 "fsGroupPolicy": "File",
                 "volumeLifecycleModes": ["Persistent", "Ephemeral"],

@@ -132,7 +132,9 @@ impl Provisioner {
             format!("External provisioner is provisioning volume for claim \"{namespace}/{name}\"")
         });
         match self.provision(&claim).await {
-            Ok(volume) => {
+            // Somebody else's: forgotten, as upstream.
+            Ok(None) => Ok(()),
+            Ok(Some(volume)) => {
                 self.in_doubt().remove(&object.key);
                 let text = format!("Successfully provisioned volume {volume}");
                 self.tell(&claim, Severity::Normal, "ProvisioningSucceeded", text);
@@ -206,8 +208,9 @@ impl Provisioner {
         self.parts.shell.tell(kind, claim, severity, reason, message);
     }
 
-    /// Makes the volume and its object; gives its name.
-    async fn provision(&self, claim: &Value) -> Result<String, Failure> {
+    /// Makes the volume and its object; gives its name. `None`: a populator is
+    /// to make it.
+    async fn provision(&self, claim: &Value) -> Result<Option<String>, Failure> {
         let shell = &self.parts.shell;
         let no_change = |text: String| Failure::new(State::NoChange, text);
         let class = claim["spec"]["storageClassName"].as_str().unwrap_or_default();
@@ -216,8 +219,8 @@ impl Provisioner {
         let source = plan::source_of(claim);
         if source == Source::Other {
             let text = "Assuming an external populator will provision the volume".to_owned();
-            self.tell(claim, Severity::Normal, "Provisioning", text.clone());
-            return Err(Failure::finished(text));
+            self.tell(claim, Severity::Normal, "Provisioning", text);
+            return Ok(None);
         }
         let client = self.parts.client.with_deadline(self.parts.settings.timeout);
         let abilities = client.abilities().await.map_err(|error| no_change(error.to_string()))?;
@@ -254,7 +257,7 @@ impl Provisioner {
         };
         let made = self.create(&given).await?;
         let volume = self.object(&given, &made, &secrets);
-        self.save(claim, volume).await
+        self.save(claim, volume).await.map(Some)
     }
 
     fn object(

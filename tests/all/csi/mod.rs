@@ -2,6 +2,7 @@
 //! demands of any.
 
 mod bad_drivers;
+mod claims;
 mod companions;
 mod conformance;
 mod growing;

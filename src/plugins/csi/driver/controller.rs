@@ -233,7 +233,8 @@ impl Controller for Place {
         let (driver, request) = (self.driver.clone(), request.into_inner());
         let work = async move {
             let left = rules::capacity(&driver.lock(), driver.options(), &request);
-            let most = driver.options().volume_bytes_max;
+            // Who places by it prefers this number: it must not promise more.
+            let most = driver.options().volume_bytes_max.min(left);
             Ok(csi::GetCapacityResponse {
                 available_capacity: i64::try_from(left).unwrap_or(i64::MAX),
                 maximum_volume_size: Some(i64::try_from(most).unwrap_or(i64::MAX)),
