@@ -273,7 +273,7 @@ impl VolumePlugin for BlockDisk {
         .boxed()
     }
 
-    fn expand_on_node<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, ()> {
+    fn expand_on_node<'a>(&'a self, volume: &'a NodeVolume, _: Quantity) -> Done<'a, ()> {
         async move {
             let target = volume.host.layout().flex_device_mount(NAME, &volume.spec.name);
             steps::grow(volume, &volume.device_path, &target, &fs_type(&volume.spec)).await

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures::future::FutureExt;
 use serde_json::json;
 
+use crate::model::quantity::Quantity;
 use crate::model::volume_source::{VolumeSource, VolumeSpec};
 use crate::plugins::error::PluginError;
 use crate::plugins::format_and_mount::{self, Content, Request};
@@ -196,7 +197,7 @@ impl VolumePlugin for Local {
         .boxed()
     }
 
-    fn expand_on_node<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, ()> {
+    fn expand_on_node<'a>(&'a self, volume: &'a NodeVolume, _: Quantity) -> Done<'a, ()> {
         async move {
             if !is_device(volume).await? {
                 return Ok(());

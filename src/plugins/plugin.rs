@@ -12,6 +12,7 @@ use futures::future::{BoxFuture, FutureExt, ready};
 use serde_json::Value;
 
 use crate::model::object::Key;
+use crate::model::quantity::Quantity;
 use crate::model::volume::Source;
 use crate::model::volume_source::{VolumeSource, VolumeSpec};
 use crate::plugins::format_and_mount::Content;
@@ -470,9 +471,10 @@ pub trait VolumePlugin: Send + Sync {
         unsupported(self.facts().name, "expand")
     }
 
-    /// Grows the filesystem on the node to its device (`NodeExpand`).
-    fn expand_on_node<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, ()> {
-        let _ = volume;
+    /// Grows the filesystem on the node to its device (`NodeExpand`). `before`:
+    /// the size that its claim has.
+    fn expand_on_node<'a>(&'a self, volume: &'a NodeVolume, before: Quantity) -> Done<'a, ()> {
+        let _ = (volume, before);
         unsupported(self.facts().name, "expand on the node")
     }
 

@@ -32,6 +32,7 @@ use futures::future::{Either, FutureExt, ready, select};
 use serde_json::json;
 
 use crate::model::clock::TimerUse;
+use crate::model::quantity::Quantity;
 use crate::model::volume_source::{VolumeSource, VolumeSpec};
 use crate::plugins::error::PluginError;
 use crate::plugins::flex_volume::drivers::FlexDrivers;
@@ -243,7 +244,7 @@ impl FlexVolume {
         Ok(Files(host).remove_directory(&target).await?)
     }
 
-    async fn grow(&self, volume: &NodeVolume) -> Result<(), PluginError> {
+    async fn grow(&self, volume: &NodeVolume, before: Quantity) -> Result<(), PluginError> {
         let size = bytes(&volume.spec);
         let (device, target) = (&volume.device_path, device_mount_path(volume));
         let arguments = vec![
@@ -251,7 +252,7 @@ impl FlexVolume {
             device.clone(),
             target.clone(),
             size.to_string(),
-            size.to_string(),
+            before.units().to_string(),
         ];
         match self.on_node(volume, "expandfs", arguments).await {
             Err(CallFault::NotSupported) => {
@@ -436,8 +437,8 @@ impl VolumePlugin for FlexVolume {
         .boxed()
     }
 
-    fn expand_on_node<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, ()> {
-        self.grow(volume).boxed()
+    fn expand_on_node<'a>(&'a self, volume: &'a NodeVolume, before: Quantity) -> Done<'a, ()> {
+        self.grow(volume, before).boxed()
     }
 
     fn reconstruct<'a>(

@@ -172,3 +172,43 @@ fn files_are_the_pods_group_and_read_only_is_told() {
         assert!(called[0].contains(r#""kubernetes.io/readwrite":"ro""#), "{called:?}");
     });
 }
+
+#[test]
+fn a_driver_that_attaches_is_asked_to_grow_the_volume_and_its_filesystem() {
+    let more = r#"attach) echo '{"status":"Success","device":"/dev/flex0"}' ;;
+waitforattach) echo '{"status":"Success","device":"/dev/flex1"}' ;;
+isattached) echo '{"status":"Success","attached":true}' ;;
+mountdevice) mount -t tmpfs tmpfs "$2" && echo '{"status":"Success"}' ;;
+unmountdevice) umount "$2" && echo '{"status":"Success"}' ;;
+detach|expandvolume|expandfs) echo '{"status":"Success"}' ;;
+mount) echo '{"status":"Not supported"}' ;;
+unmount) echo '{"status":"Not supported"}' ;;
+"#;
+    run(async |cluster| {
+        cluster.install(true, more).await;
+        let class = json!({
+            "metadata": {"name": "manual"}, "provisioner": "kubernetes.io/no-provisioner",
+            "allowVolumeExpansion": true,
+        });
+        cluster.create(kind::STORAGE_CLASS, class).await;
+        cluster.claim(flex(json!({}))).await;
+        cluster.pod("user", claimed(), WAITS).await;
+        cluster.until_phase("user", "Running").await;
+        cluster.ask_for("2Gi").await;
+        cluster.until_grown("2Gi").await;
+        let staged = "/var/lib/kubelet/plugins/kubernetes.io/flexvolume/example/simple/mounts/data";
+        let called = |command: &str| -> Vec<String> {
+            let calls = cluster.called().into_iter();
+            calls.filter(|line| line.split(' ').next() == Some(command)).collect()
+        };
+        let [volume] = &called("expandvolume")[..] else { panic!("{:?}", cluster.called()) };
+        assert!(volume.ends_with(" 2147483648 1073741824"), "{volume}");
+        let [filesystem] = &called("expandfs")[..] else { panic!("{:?}", cluster.called()) };
+        let end = format!("{staged} 2147483648 1073741824");
+        assert!(filesystem.ends_with(&end), "{filesystem}");
+        let asked = async || !called("isattached").is_empty();
+        cluster.until("it is asked what is attached", asked).await;
+        let [first, ..] = &called("isattached")[..] else { panic!("asked") };
+        assert!(first.ends_with(" node-1"), "{first}");
+    });
+}

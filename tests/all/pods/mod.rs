@@ -3,6 +3,7 @@
 mod agents;
 mod bad_input;
 mod files;
+mod growth;
 mod logs;
 mod node_death;
 
@@ -87,6 +88,13 @@ impl Cluster {
         let body = grace.map_or(json!({}), |grace| json!({"gracePeriodSeconds": grace}));
         let (code, answer) = self.send(Method::DELETE, &object.path(), body).await;
         assert!(code < 300, "{answer}");
+    }
+
+    pub async fn patch(&self, kind: &'static Kind, name: &str, change: Value) {
+        let namespace = if kind.namespaced { "default" } else { "" };
+        let object = pvdeck::model::object::ObjectRef::new(kind, Key::new(namespace, name));
+        let (code, answer) = self.send(Method::PATCH, &object.path(), change).await;
+        assert_eq!(code, 200, "{answer}");
     }
 
     pub async fn get(&self, kind: &'static Kind, name: &str) -> Option<Value> {

@@ -138,7 +138,7 @@ async fn steps(
         marking.note(true, |claim| claim.node_begins()).await?;
     }
     volume.spec.capacity = Some(goal);
-    if let Err(error) = job.plugin.expand_on_node(&volume).await {
+    if let Err(error) = job.plugin.expand_on_node(&volume, growth.capacity).await {
         return failed(&marking, target, &growth, goal, marks, error, end).await;
     }
     let (name, node) = (&job.spec.name, &job.node);

@@ -33,6 +33,7 @@ use serde_json::Value;
 use tonic::Code;
 
 use crate::model::attachment::attachment_name;
+use crate::model::quantity::Quantity;
 use crate::model::volume::VolumeMode;
 use crate::model::volume_source::{CsiSource, VolumeSource, VolumeSpec};
 use crate::plugins::csi::capability::node_abilities;
@@ -475,7 +476,7 @@ impl VolumePlugin for CsiPlugin {
         self.tear_down_block(volume).boxed()
     }
 
-    fn expand_on_node<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, ()> {
+    fn expand_on_node<'a>(&'a self, volume: &'a NodeVolume, _: Quantity) -> Done<'a, ()> {
         self.grow(volume).boxed()
     }
 
