@@ -4,7 +4,6 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::Client;
@@ -17,7 +16,6 @@ use pvdeck::controllers::csi::outside::OutsideDrivers;
 use pvdeck::controllers::host;
 use pvdeck::controllers::local_provisioner::controller::LocalProvisioner;
 use pvdeck::controllers::node_agent::agents::Agents;
-use pvdeck::controllers::node_agent::pace::Pace;
 use pvdeck::mirror::Mirror;
 use pvdeck::model::clock::Clock;
 use pvdeck::plugins::csi::calls::Calls;
@@ -37,15 +35,6 @@ const START: i64 = 1_800_000_000;
 /// How many objects the original's controllers work on at once: recorded orders
 /// depend on it.
 pub const ONE_AT_A_TIME: usize = 1;
-
-/// How fast the recorded nodes were: a status loop of five seconds, by the
-/// times between their reports, and containers that start and end slowly.
-const RECORDED_PACE: Pace = Pace {
-    status: Some(Duration::from_secs(5)),
-    start: Duration::from_millis(600),
-    end: Duration::from_millis(1100),
-    clear: Duration::from_millis(500),
-};
 
 fn hosted(parallel: usize) -> host::Options {
     host::Options { parallel, ..host::Options::default() }
@@ -89,9 +78,8 @@ impl World {
     }
 
     /// The same, in the cluster that recordings were made on, with so many
-    /// objects at once: its driver has one name for both nodes, and its kubelets
-    /// take their time. With `programs` the nodes may have FlexVolume drivers
-    /// too.
+    /// objects at once: its driver has one name for both nodes. With `programs`
+    /// the nodes may have FlexVolume drivers too.
     pub fn run_recorded<T>(
         parallel: usize,
         programs: bool,
@@ -102,12 +90,7 @@ impl World {
             ..EmbeddedDriver::named("hostpath.csi.k8s.io")
         };
         let programs = programs.then(|| tempfile::tempdir().expect("a folder"));
-        let controllers = host::Options {
-            pace: RECORDED_PACE,
-            volumes_settle: Duration::from_millis(1),
-            ..hosted(parallel)
-        };
-        Self::run_with(controllers, NodeMachines::Simulated, vec![driver], programs, play)
+        Self::run_with(hosted(parallel), NodeMachines::Simulated, vec![driver], programs, play)
     }
 
     /// The same with drivers that are reached as those outside are.

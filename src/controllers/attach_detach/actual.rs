@@ -19,7 +19,11 @@ use crate::model::node::AttachedVolume;
 #[derive(Debug, Clone, Default)]
 pub struct ActualState {
     volumes: HashMap<Arc<str>, Entry>,
-    by_node: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
+    /// The volumes of each node in the order in which they came: what was
+    /// attached first is detached first. Names may hold uids, which tell nothing.
+    by_node: HashMap<Arc<str>, BTreeMap<u64, Arc<str>>>,
+    /// How many pairs there were so far.
+    pairs: u64,
     /// The last known `volumesInUse` of each node.
     in_use: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
     /// What was attached since it was reported: the node may be about to use it.
@@ -42,6 +46,8 @@ pub struct Pair {
     pub detach_requested: Option<Timestamp>,
     /// The node is to be told in `volumesAttached`.
     pub reported: bool,
+    /// Higher than that of any pair that came before it.
+    turn: u64,
 }
 
 impl ActualState {
@@ -84,13 +90,15 @@ impl ActualState {
             entry.volume = Some(volume.clone());
         }
         entry.nodes.entry(node.clone()).or_insert_with(|| {
-            self.by_node.entry(node.clone()).or_default().insert(unique_name.clone());
+            self.pairs += 1;
+            self.by_node.entry(node.clone()).or_default().insert(self.pairs, unique_name.clone());
             self.assumed.entry(node.clone()).or_default().insert(unique_name.clone());
             Pair {
                 confirmed: false,
                 device_path: "".into(),
                 detach_requested: None,
                 reported: false,
+                turn: self.pairs,
             }
         })
     }
@@ -104,14 +112,13 @@ impl ActualState {
 
     /// It is not attached.
     pub fn mark_detached(&mut self, unique_name: &str, node: &str) {
-        if let Some(entry) = self.volumes.get_mut(unique_name) {
-            entry.nodes.remove(node);
-            if entry.nodes.is_empty() {
-                self.volumes.remove(unique_name);
-            }
+        let Some(entry) = self.volumes.get_mut(unique_name) else { return };
+        let pair = entry.nodes.remove(node);
+        if entry.nodes.is_empty() {
+            self.volumes.remove(unique_name);
         }
-        if let Some(volumes) = self.by_node.get_mut(node) {
-            volumes.remove(unique_name);
+        if let (Some(pair), Some(volumes)) = (pair, self.by_node.get_mut(node)) {
+            volumes.remove(&pair.turn);
             if volumes.is_empty() {
                 self.by_node.remove(node);
             }
@@ -174,9 +181,9 @@ impl ActualState {
         self.volumes.get(unique_name)?.volume.as_ref()
     }
 
-    /// What is, or may be, on a node, by unique name.
+    /// What is, or may be, on a node, in the order in which it came.
     pub fn on<'a>(&'a self, node: &'a str) -> impl Iterator<Item = (&'a Arc<str>, &'a Pair)> {
-        let names = self.by_node.get(node).into_iter().flatten();
+        let names = self.by_node.get(node).into_iter().flat_map(BTreeMap::values);
         names.filter_map(move |name| Some((name, self.get(name, node)?)))
     }
 
@@ -193,7 +200,7 @@ impl ActualState {
         self.by_node.keys()
     }
 
-    /// What `volumesAttached` of a node should be, by unique name.
+    /// What `volumesAttached` of a node should be, in the order of attaching.
     pub fn report_of(&self, node: &str) -> Vec<AttachedVolume> {
         let reported = self.on(node).filter(|(_, pair)| pair.reported);
         let reported = reported.map(|(name, pair)| AttachedVolume {

@@ -12,11 +12,11 @@ use pvdeck_csi_proto::csi::{ControllerPublishVolumeRequest, ControllerUnpublishV
 use serde_json::{Value, json};
 
 use crate::controllers::csi::retries::Retries;
-use crate::controllers::csi::shell::{Secrets, finalizers, is_deleting};
+use crate::controllers::csi::shell::{Secrets, as_seen, finalizers, is_deleting};
 use crate::controllers::csi::{Parts, attach};
 use crate::controllers::work_loop::{Pass, Reconciler};
 use crate::model::kind;
-use crate::model::object::{Key, Meta, ObjectRef};
+use crate::model::object::{Key, ObjectRef};
 use crate::plugins::csi::capability::ControllerAbilities;
 
 /// How long a call may take (upstream: `--timeout`).
@@ -255,18 +255,6 @@ impl Attacher {
 fn is_real(abilities: &ControllerAbilities) -> bool {
     abilities.serves(service::Type::ControllerService)
         && abilities.can(rpc::Type::PublishUnpublishVolume)
-}
-
-/// As much of an object as its finalizers are decided on.
-fn as_seen(meta: &Meta) -> Value {
-    let finalizers: Vec<&str> = meta.finalizers.iter().map(|name| &**name).collect();
-    let mut seen = json!({"metadata": {
-        "resourceVersion": meta.version.to_string(), "finalizers": finalizers,
-    }});
-    if meta.deleting.is_some() {
-        seen["metadata"]["deletionTimestamp"] = "set".into();
-    }
-    seen
 }
 
 fn text(value: &Value) -> String {

@@ -51,17 +51,26 @@ pub struct Provisioner {
     retries: Retries,
     /// Claims whose volume may have been made without us knowing, as they were.
     in_doubt: Mutex<HashMap<Key, Value>>,
+    /// Volumes of which the driver has deleted what is behind them, by uid,
+    /// until they are free to go: it need not be asked again. Without this it
+    /// only is.
+    emptied: Mutex<HashMap<ObjectRef, Arc<str>>>,
 }
 
 impl Provisioner {
     pub fn new(parts: Parts) -> Self {
         let started = parts.shell.clock.now().as_millisecond();
         let identity = format!("{started}-pvdeck-{}", parts.driver);
-        Self { parts, identity, retries: Retries::default(), in_doubt: Mutex::default() }
+        let (retries, in_doubt, emptied) = Default::default();
+        Self { parts, identity, retries, in_doubt, emptied }
     }
 
     fn in_doubt(&self) -> MutexGuard<'_, HashMap<Key, Value>> {
         self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn emptied(&self) -> MutexGuard<'_, HashMap<ObjectRef, Arc<str>>> {
+        self.emptied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a claim's row says that this provisioner may have to act.

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cluster::write_path::WriteError;
 use crate::controllers::events::Note;
@@ -10,7 +10,7 @@ use crate::controllers::parts::Parts;
 use crate::controllers::server::settle;
 use crate::model::event::Severity;
 use crate::model::kind::{self, Kind};
-use crate::model::object::{Key, ObjectRef};
+use crate::model::object::{Key, Meta, ObjectRef};
 use crate::model::write::{Change, Reason, Write};
 
 /// Names and values of a Secret.
@@ -124,6 +124,18 @@ pub fn patch(object: &ObjectRef, now: &Value, change: Value, reason: Reason) -> 
 /// The same of its status.
 pub fn patch_status(object: &ObjectRef, now: &Value, change: Value, reason: Reason) -> Write {
     Write { subresource: Some("status"), ..patch(object, now, change, reason) }
+}
+
+/// As much of an object as its finalizers are decided on.
+pub fn as_seen(meta: &Meta) -> Value {
+    let finalizers: Vec<&str> = meta.finalizers.iter().map(|name| &**name).collect();
+    let mut seen = json!({"metadata": {
+        "resourceVersion": meta.version.to_string(), "finalizers": finalizers,
+    }});
+    if meta.deleting.is_some() {
+        seen["metadata"]["deletionTimestamp"] = "set".into();
+    }
+    seen
 }
 
 /// The finalizers of an object.

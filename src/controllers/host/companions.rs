@@ -70,6 +70,11 @@ impl Companions<'_, '_> {
     fn start(mut self) {
         let (provisioner, attacher, resizer) = ("csi-provisioner", "csi-attacher", "csi-resizer");
         let name = self.driver.provisioner();
+        // Both free a volume that is deleted: as a rule the attacher comes first.
+        if !self.driver.is_stand_in() {
+            let recorder = self.loops.recorder(attacher, attacher.into(), attacher);
+            self.attach(attacher, recorder);
+        }
         let run = identity(&format!("{name}@{}", self.loops.clock.now()));
         let component = format!("{name}_pvdeck_{run}").into();
         let recorder = self.loops.recorder(provisioner, component, provisioner);
@@ -81,8 +86,6 @@ impl Companions<'_, '_> {
         if self.driver.is_stand_in() {
             return;
         }
-        let recorder = self.loops.recorder(attacher, attacher.into(), attacher);
-        self.attach(attacher, recorder);
         let component = format!("external-resizer {name}").into();
         let recorder = self.loops.recorder(resizer, component, resizer);
         let one = |parts| -> Arc<dyn Reconciler> { Arc::new(Resizer::new(parts)) };

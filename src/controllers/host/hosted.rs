@@ -16,7 +16,6 @@ use crate::controllers::persistent_volume::controller::{
 };
 use crate::controllers::protection::attributes_class::AttributesClassProtection;
 use crate::controllers::protection::claim::ClaimProtection;
-use crate::controllers::protection::settling::Settling;
 use crate::controllers::protection::volume::VolumeProtection;
 use crate::controllers::resource_quota::controller::{
     self as resource_quota, ResourceQuotaController,
@@ -85,14 +84,7 @@ pub(super) const OTHERS: &[Hosted] = &[
     Hosted {
         name: "persistentvolume-protection-controller",
         actor: "pv-protection-controller",
-        make: |parts, options| {
-            let (clock, pause) = (parts.clock.clone(), options.volumes_settle);
-            let reconciler = Arc::new(VolumeProtection::new(parts));
-            Some(match pause.is_zero() {
-                true => reconciler,
-                false => Arc::new(Settling { reconciler, clock, pause }),
-            })
-        },
+        make: |parts, _| Some(Arc::new(VolumeProtection::new(parts))),
         ..SILENT
     },
     Hosted {

@@ -27,7 +27,6 @@ use crate::controllers::local_provisioner::controller::{
 use crate::controllers::machines::Machines;
 use crate::controllers::node_agent::agents::{self, Agents};
 use crate::controllers::node_agent::boards::NodeBoards;
-use crate::controllers::node_agent::pace::Pace;
 use crate::controllers::scheduler;
 use crate::controllers::server::{ClusterServer, Server};
 use crate::mirror::Mirror;
@@ -64,11 +63,6 @@ pub struct Options {
     pub directories: Directories,
     /// The machines under the nodes; `None`: nothing is attached or mounted.
     pub machines: Option<Machines>,
-    /// How fast the agents of the nodes are.
-    pub pace: Pace,
-    /// How much later than others the one looks at a volume's change who protects
-    /// it: companions of drivers, which hold it too, come first then.
-    pub volumes_settle: Duration,
     /// The CSI drivers that nodes have, and those whose companions run here.
     pub csi: Csi,
 }
@@ -82,8 +76,6 @@ impl Default for Options {
             parallel: 64,
             directories: Directories::default(),
             machines: None,
-            pace: Pace::default(),
-            volumes_settle: Duration::ZERO,
             csi: Csi::default(),
         }
     }
@@ -158,7 +150,7 @@ pub fn start_with(
     let mut host = Host { plugin_facts: hosted::plugin_facts(options), ..Host::empty(stop) };
     if let Some(machines) = &options.machines {
         look_for_drivers(&mut loops, machines);
-        host.agents = Some(start_agents(&mut loops, machines, options.pace));
+        host.agents = Some(start_agents(&mut loops, machines));
         host.local_provisioner = Some(provide_local_volumes(&mut loops, machines));
     }
     Host { tasks: loops.running, ..host }
@@ -207,7 +199,7 @@ fn place(loops: &mut Loops<'_>) {
 }
 
 /// Starts an agent for each node that has a machine.
-fn start_agents(loops: &mut Loops<'_>, machines: &Machines, pace: Pace) -> Arc<Agents> {
+fn start_agents(loops: &mut Loops<'_>, machines: &Machines) -> Arc<Agents> {
     let actor = "kubelet";
     let parts = loops.parts(actor, Some(actor));
     let (mirror, health) = (parts.mirror.clone(), parts.health.clone());
@@ -218,7 +210,6 @@ fn start_agents(loops: &mut Loops<'_>, machines: &Machines, pace: Pace) -> Arc<A
         recorder: parts.recorder,
         clock: parts.clock,
         health: parts.health,
-        pace,
         boards: watch::Sender::new(0),
     }));
     let (figures, running) = (health.clone(), agents.clone());

@@ -11,7 +11,8 @@
 //! something running, and only then lets volumes be unmounted. Everything else
 //! it knows is in the API, on the host and in the container runtime.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -91,6 +92,8 @@ impl Pods {
         self.take_over().await;
         self.shared.busy.fetch_sub(1, Ordering::AcqRel);
         let shared = self.shared.clone();
+        // Whose containers have ended since the runtime was last looked at.
+        let (mut ended, mut relist) = (HashSet::new(), pending().boxed());
         loop {
             tokio::select! {
                 told = inbox.recv() => match told {
@@ -98,12 +101,17 @@ impl Pods {
                     Some(Told::Node) => self.node_bell.notify_one(),
                     Some(Told::Grown(key)) => self.read_again(&key),
                     // Whoever told us things is gone: so is the cluster.
-                    None => std::future::pending().await,
+                    None => pending().await,
                 },
                 changed = shared.runtime.changed() => {
-                    for uid in changed {
-                        self.ring(&uid);
+                    if ended.is_empty() {
+                        relist = shared.relist().boxed();
                     }
+                    ended.extend(changed);
+                }
+                () = &mut relist => {
+                    relist = pending().boxed();
+                    ended.drain().for_each(|uid: Arc<str>| self.ring(&uid));
                 }
                 Some(uid) = self.workers.next() => self.end(&uid),
             }

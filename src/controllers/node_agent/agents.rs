@@ -3,7 +3,7 @@
 //!
 //! Cost follows change: of each change only the nodes hear that it is about.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,11 +20,11 @@ use crate::controllers::health::Health;
 use crate::controllers::machines::Machines;
 use crate::controllers::node_agent::agent::{self, Told};
 use crate::controllers::node_agent::boards::NodeBoards;
-use crate::controllers::node_agent::pace::Pace;
 use crate::controllers::node_agent::pods::address_of_node;
 use crate::controllers::node_agent::pods::runtime::{ContainerInside, Runtime};
 use crate::controllers::node_agent::pods::worker::Shared;
 use crate::controllers::node_agent::reporter;
+use crate::controllers::node_agent::turns::{self, Turns};
 use crate::controllers::node_agent::volumes::manager::{self, VolumeManager};
 use crate::controllers::server::Server;
 use crate::controllers::work_loop::words;
@@ -41,7 +41,7 @@ use crate::plugins::host::CommandRecord;
 /// An agent that ended by itself is started again after this.
 const RESTART: Duration = Duration::from_secs(10);
 
-/// Each agent's status loop has its turns so much after that of the one before.
+/// Each agent's loops have their turns so much after those of the one before.
 const STAGGER: Duration = Duration::from_millis(700);
 
 /// What the agents work with.
@@ -52,7 +52,6 @@ pub struct Parts {
     pub recorder: Recorder,
     pub clock: Arc<dyn Clock>,
     pub health: Health,
-    pub pace: Pace,
     /// Rises when a board may have changed.
     pub boards: watch::Sender<u64>,
 }
@@ -182,7 +181,7 @@ impl Agents {
             }
             tokio::select! {
                 changed = changes.changed() => {
-                    for object in changed {
+                    for object in self.in_order(changed) {
                         self.route(&object, &mut router);
                     }
                 }
@@ -221,6 +220,7 @@ impl Agents {
             boards: self.parts.boards.clone(),
         });
         let work = volumes.clone().run().boxed();
+        let first_turn = self.parts.clock.now() + STAGGER.saturating_mul(self.running());
         let shared = Shared {
             node: node.clone(),
             host_address: address_of_node(&node),
@@ -231,8 +231,8 @@ impl Agents {
             mirror: self.parts.mirror.clone(),
             recorder: self.parts.recorder.clone(),
             clock: self.parts.clock.clone(),
-            pace: self.parts.pace,
-            first_turn: self.parts.clock.now() + STAGGER.saturating_mul(self.running()),
+            reports: Turns::new(first_turn, turns::STATUS),
+            relists: Turns::new(first_turn, turns::RELIST),
             // Until it has taken over its pods.
             busy: AtomicUsize::new(1),
         };
@@ -252,6 +252,16 @@ impl Agents {
             (name, why)
         });
         self.slots().insert(node, Slot::Running { inbox, shared, task });
+    }
+
+    /// What changed as a watch tells it, in the order of the last changes: pods
+    /// get their volumes in the order in which they came to their node.
+    fn in_order(&self, changed: HashSet<ObjectRef>) -> Vec<ObjectRef> {
+        let mut changed: Vec<ObjectRef> = changed.into_iter().collect();
+        self.parts.mirror.read(|tables| {
+            changed.sort_by_cached_key(|object| tables.meta(object).map(|meta| meta.version));
+        });
+        changed
     }
 
     /// Tells a change to the nodes that it is about.

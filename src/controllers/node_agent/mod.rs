@@ -18,10 +18,10 @@ pub mod agent;
 pub mod agents;
 pub mod boards;
 pub mod files;
-pub mod pace;
 pub mod pods;
 pub mod volumes;
 
 mod lease;
 mod node_status;
 mod reporter;
+mod turns;

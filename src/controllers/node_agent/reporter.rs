@@ -1,5 +1,6 @@
 //! Keeps a node's object as its agent wants it: registers it, writes its
-//! status when something in it changes, and every five minutes anyhow.
+//! status when something in it changes, and every five minutes anyhow. Changes
+//! of the volumes in use are told in turns.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,7 +87,7 @@ pub async fn report(shared: &Shared, mut node: Value, bell: &Notify) {
             () = shared.clock.sleep(left, TimerUse::Housekeeping) => false,
         };
         if gather {
-            let pause = shared.pace.until_told(shared.first_turn, shared.clock.now());
+            let pause = shared.reports.until_next(shared.clock.now());
             shared.clock.sleep(pause, TimerUse::Work).await;
             in_use_changes.mark_unchanged();
         }

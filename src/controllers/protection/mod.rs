@@ -10,7 +10,6 @@
 
 pub mod attributes_class;
 pub mod claim;
-pub mod settling;
 pub mod volume;
 
 use serde_json::json;

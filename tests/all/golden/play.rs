@@ -29,6 +29,10 @@ const WRITES_BETWEEN_STEPS: usize = 2;
 /// A pod is bound only after a scheduling cycle: never before the next request.
 const WRITES_AFTER_POD: usize = 0;
 
+/// How long recording went on after the last step: in 59 a state came 5.6 s after
+/// a deletion, and the steps that follow it had ended after 4.8 s.
+const AFTER_LAST_STEP: Duration = Duration::from_secs(2);
+
 /// Who lets the controllers' writes pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
@@ -64,6 +68,7 @@ pub async fn play(recording: &Recording, world: &World, gate: Gate) -> Result<Ob
         }
         notes.outcomes.push((number, outcome));
     }
+    pause(AFTER_LAST_STEP, world, gate).await;
     Ok(record::observation(&world.commits_after(start), &notes))
 }
 

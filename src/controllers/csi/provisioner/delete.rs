@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{PROVISIONED_BY, Provisioner};
 use crate::controllers::csi::plan::{DELETION_SECRET, FINALIZER};
-use crate::controllers::csi::shell::{finalizers, is_deleting, patch};
+use crate::controllers::csi::shell::{as_seen, finalizers, is_deleting, patch};
 use crate::controllers::events::Note;
 use crate::model::object::ObjectRef;
 use crate::model::row::Row;
@@ -19,6 +19,9 @@ impl Provisioner {
     pub(super) async fn volume(&self, object: &ObjectRef) -> Result<(), String> {
         let shell = &self.parts.shell;
         let driver = &*self.parts.driver;
+        if let Some(known) = self.empty_and_deleted(object) {
+            return self.free(Some(known), object).await;
+        }
         let settled = shell.settle(object, |volume| keep_finalizer(object, driver, volume)).await;
         let Some(now) = settled.map_err(|error| error.to_string())? else { return Ok(()) };
         if !is_to_go(&now, driver) {
@@ -35,7 +38,41 @@ impl Provisioner {
         }
     }
 
+    /// Has the driver delete what is behind the volume, and then deletes the
+    /// object; that the object may go is written when its deletion is seen.
     async fn delete(&self, object: &ObjectRef, volume: &Value) -> Result<(), String> {
+        self.empty(object, volume).await?;
+        if is_deleting(volume) {
+            return self.free(None, object).await;
+        }
+        let uid = volume["metadata"]["uid"].as_str().unwrap_or_default();
+        self.emptied().insert(object.clone(), uid.into());
+        let shell = &self.parts.shell;
+        let deleted = shell.settle(object, |volume| deletion(object, volume)).await;
+        deleted.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// A volume of which the driver has deleted what is behind it, and whose
+    /// deletion is seen.
+    fn empty_and_deleted(&self, object: &ObjectRef) -> Option<Value> {
+        let emptied = self.emptied().get(object).cloned()?;
+        self.parts.shell.mirror.read(|tables| {
+            let meta = &tables.volumes.get(&object.key)?.meta;
+            (meta.uid == emptied && meta.deleting.is_some()).then(|| as_seen(meta))
+        })
+    }
+
+    /// Lets the object go.
+    async fn free(&self, known: Option<Value>, object: &ObjectRef) -> Result<(), String> {
+        let next = |volume: &Value| without_finalizer(object, volume);
+        let freed = self.parts.shell.settle_from(known, object, next).await;
+        freed.map_err(|error| error.to_string())?;
+        self.emptied().remove(object);
+        Ok(())
+    }
+
+    /// Has the driver delete what is behind the volume.
+    async fn empty(&self, object: &ObjectRef, volume: &Value) -> Result<(), String> {
         let shell = &self.parts.shell;
         let name = &object.key.name;
         let attached = shell.mirror.read(|tables| {
@@ -55,11 +92,7 @@ impl Provisioner {
         let volume_id = volume["spec"]["csi"]["volumeHandle"].as_str().unwrap_or_default();
         let client = self.parts.client.with_deadline(self.parts.settings.timeout);
         let request = DeleteVolumeRequest { volume_id: volume_id.to_owned(), secrets };
-        client.delete_volume(request).await.map_err(|error| error.to_string())?;
-        // The deletion changes the object, so it is read again in between.
-        let next =
-            |volume: &Value| deletion(object, volume).or_else(|| without_finalizer(object, volume));
-        shell.settle(object, next).await.map(drop).map_err(|error| error.to_string())
+        client.delete_volume(request).await.map(drop).map_err(|error| error.to_string())
     }
 }
 

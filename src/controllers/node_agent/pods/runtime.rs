@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::future::pending;
+use futures::future::{BoxFuture, FutureExt, pending};
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -27,6 +27,7 @@ use super::mounts::{ContainerDevice, ContainerMount};
 use super::shell::Program;
 use super::shell::parse::Node;
 use super::shell::run::{Kept, Process};
+use crate::controllers::node_agent::turns::RELIST;
 use crate::model::clock::TimerUse;
 use crate::plugins::host::{Files, Host, HostError};
 
@@ -34,8 +35,9 @@ use crate::plugins::host::{Files, Host, HostError};
 const MESSAGE_BYTES_MAX: u64 = 4096;
 /// Of a container's output as its message.
 const MESSAGE_FROM_LOG_MAX: usize = 2048;
-/// How soon after its start the end of a container is noticed.
-const RELIST: Duration = Duration::from_secs(1);
+/// How long a pod's sandbox takes to be made, about as long as in a real
+/// runtime.
+const SANDBOX: Duration = Duration::from_millis(400);
 /// The exit code of a process that was killed.
 const KILLED: i32 = 137;
 
@@ -242,6 +244,9 @@ impl Runtime {
     ) -> Result<(), HostError> {
         // A machine that does not answer starts nothing.
         self.host.mounts().await?;
+        if self.seen(pod_uid).address.is_none() {
+            self.host.clock().sleep(SANDBOX, TimerUse::Work).await;
+        }
         let node = self.host.node().clone();
         let mut inner = self.lock();
         let Inner { pods, addresses, .. } = &mut *inner;
@@ -432,6 +437,7 @@ async fn live(process: &Process, program: &Program, mut signals: watch::Receiver
             Program::Service => pending().await,
         }
     });
+    let mut ending: BoxFuture<'_, Option<i32>> = pending().boxed();
     loop {
         tokio::select! {
             biased;
@@ -440,12 +446,14 @@ async fn live(process: &Process, program: &Program, mut signals: watch::Receiver
                 if changed.is_err() || signal == Signal::Kill {
                     return KILLED;
                 }
-                if signal == Signal::Terminate
-                    && let Some(code) = at_term(process, program).await
-                {
-                    return code;
+                if signal == Signal::Terminate {
+                    ending = at_term(process, program).boxed();
                 }
             }
+            code = &mut ending => match code {
+                Some(code) => return code,
+                None => ending = pending().boxed(),
+            },
             code = &mut running => {
                 // A container that was short is seen to run all the same: ends
                 // are noticed once in a second, as by a kubelet's relist.
@@ -464,6 +472,11 @@ async fn at_term(process: &Process, program: &Program) -> Option<i32> {
         Program::Service => Some(0),
         Program::Script(_) => {
             let trap: Node = process.kept.trap()?;
+            match process.kept.until_command_ends(process.clock.now()) {
+                Some(Duration::ZERO) => {}
+                Some(left) => process.clock.sleep(left, TimerUse::Work).await,
+                None => pending().await,
+            }
             process.run_trap(&trap).await
         }
     }

@@ -27,7 +27,7 @@ use super::status::{Failure, StartFault};
 use super::{addresses, directory, sub_path};
 use crate::cluster::write_path::WriteError;
 use crate::controllers::events::{Note, Recorder};
-use crate::controllers::node_agent::pace::Pace;
+use crate::controllers::node_agent::turns::Turns;
 use crate::controllers::node_agent::volumes::{NodeVolumes, NotMounted};
 use crate::controllers::server::Server;
 use crate::mirror::Mirror;
@@ -60,11 +60,20 @@ pub struct Shared {
     pub mirror: Mirror,
     pub recorder: Recorder,
     pub clock: Arc<dyn Clock>,
-    pub pace: Pace,
-    /// When the agent's status loop has its first turn.
-    pub first_turn: Timestamp,
+    /// When changes of the node's status are told.
+    pub reports: Turns,
+    /// When the runtime is looked at.
+    pub relists: Turns,
     /// Workers that are in the middle of a step.
     pub busy: AtomicUsize,
+}
+
+impl Shared {
+    /// Waits until the runtime is looked at again (upstream: the pod lifecycle
+    /// event generator).
+    pub fn relist(&self) -> BoxFuture<'static, ()> {
+        self.clock.sleep(self.relists.until_next(self.clock.now()), TimerUse::Work)
+    }
 }
 
 /// The worker of one pod.
@@ -81,6 +90,9 @@ pub struct Worker {
     rejected: Option<Failure>,
     /// The volumes were told that they are wanted.
     announced: bool,
+    /// It made containers start or end since the runtime was last looked at
+    /// (upstream: its entry in the pod cache is older than its last sync).
+    is_unlisted: bool,
 }
 
 /// What a worker does after a step.
@@ -89,6 +101,21 @@ enum Turn {
     Pause(Duration),
     Rest(Option<Timestamp>),
     Over,
+}
+
+/// Whether a step begins with what the list of the runtime says. What a stopped
+/// pod's containers came to is asked at once, and its volumes are let go.
+fn goes_by_list(step: &Step) -> bool {
+    match step {
+        Step::WriteStatus { because, .. } => matches!(because, Because::Running | Because::Ended),
+        Step::Mount
+        | Step::LetGo
+        | Step::Start { .. }
+        | Step::Stop { .. }
+        | Step::Delete
+        | Step::Forget
+        | Step::Rest { .. } => false,
+    }
 }
 
 /// Counts a worker as busy as long as it is there.
@@ -126,6 +153,7 @@ impl Worker {
             fault: None,
             rejected: None,
             announced: false,
+            is_unlisted: false,
         }
     }
 
@@ -152,6 +180,12 @@ impl Worker {
             return Turn::Pause(RETRY_API);
         }
         let (step, seen) = self.next_step();
+        if self.is_unlisted && goes_by_list(&step) {
+            drop(busy);
+            shared.relist().await;
+            self.is_unlisted = false;
+            return Turn::Again;
+        }
         let _busy = match step {
             // These wait for others.
             Step::Mount | Step::Stop { .. } | Step::LetGo => None,
@@ -279,13 +313,6 @@ impl Worker {
         }
     }
 
-    /// Lets the time pass that something takes.
-    async fn take(&self, time: Duration) {
-        if !time.is_zero() {
-            self.shared.clock.sleep(time, TimerUse::Work).await;
-        }
-    }
-
     fn failed(&self, what: &str, error: &HostError) -> Option<Duration> {
         tracing::warn!(node = %self.shared.node, pod = %self.key, %error, "{what}");
         Some(RETRY)
@@ -307,9 +334,7 @@ impl Worker {
         let pause = self.write(&write).await;
         // Not if it is still to be written: its permit must not wait.
         let is_told = |step| !matches!(step, Step::WriteStatus { because, .. } if because == Because::ContainersEnded);
-        if because == Because::ContainersEnded && is_told(self.next_step().0) {
-            self.take(self.shared.pace.end).await;
-        }
+        self.is_unlisted |= because == Because::ContainersEnded && is_told(self.next_step().0);
         pause
     }
 
@@ -466,8 +491,8 @@ impl Worker {
             }
         };
         self.fault = None;
-        self.take(shared.pace.start).await;
         shared.runtime.start(order).await?;
+        self.is_unlisted = true;
         self.tell(Severity::Normal, "Created", "Container created");
         self.tell(Severity::Normal, "Started", "Container started");
         Ok(None)
@@ -532,7 +557,7 @@ impl Worker {
         loop {
             tokio::select! {
                 stopped = &mut stopping => {
-                    self.take(shared.pace.end).await;
+                    self.is_unlisted = true;
                     return stopped.err().and_then(|error| {
                         self.failed("containers could not be stopped", &error)
                     });
@@ -552,9 +577,11 @@ impl Worker {
     async fn let_go(&mut self) -> Option<Duration> {
         let shared = self.shared.clone();
         shared.volumes.let_go(&self.uid);
+        if std::mem::take(&mut self.is_unlisted) {
+            shared.relist().await;
+        }
         match shared.volumes.wait_unmounted(&self.uid).await {
             Ok(()) => {
-                self.take(shared.pace.clear).await;
                 self.volumes = Volumes::Unmounted;
                 None
             }

@@ -33,6 +33,8 @@ pub enum Processing {
 #[derive(Debug, Clone)]
 pub struct DesiredPod {
     pub pod: Arc<WantedPod>,
+    /// Higher than that of any pod wanted before it.
+    pub turn: u64,
     pub processing: Processing,
     /// Being read now.
     pub is_reading: bool,
@@ -48,9 +50,10 @@ pub struct DesiredPod {
 }
 
 impl DesiredPod {
-    fn new(pod: Arc<WantedPod>) -> Self {
+    fn new(pod: Arc<WantedPod>, turn: u64) -> Self {
         Self {
             pod,
+            turn,
             processing: Processing::Never,
             is_reading: false,
             is_complete: false,
@@ -92,8 +95,8 @@ impl DesiredVolume {
     }
 
     /// The turn of the pod that wanted it first.
-    pub fn wanted_first(&self) -> Option<(Timestamp, &Key)> {
-        self.pods.values().map(DesiredMount::turn).min()
+    pub fn wanted_first(&self) -> Option<u64> {
+        self.pods.values().map(|mount| mount.turn).min()
     }
 }
 
@@ -101,22 +104,16 @@ impl DesiredVolume {
 #[derive(Debug, Clone)]
 pub struct DesiredMount {
     pub pod: Arc<WantedPod>,
+    /// The pod's turn.
+    pub turn: u64,
     pub spec: VolumeSpec,
     /// The names it has in the pod.
     pub outer: BTreeSet<Arc<str>>,
-    pub requested: Timestamp,
     pub claim: Option<Key>,
     /// What the claim says of its growth.
     pub growth: Option<Growth>,
     /// The PersistentVolume's uid and version, for events about it.
     pub volume: Option<(Arc<str>, u64)>,
-}
-
-impl DesiredMount {
-    /// What mounts are taken in the order of.
-    pub fn turn(&self) -> (Timestamp, &Key) {
-        (self.requested, &self.pod.key)
-    }
 }
 
 /// One volume of a pod, read.
@@ -136,13 +133,18 @@ pub struct ReadVolume {
 pub struct Desired {
     pub pods: BTreeMap<Arc<str>, DesiredPod>,
     pub volumes: BTreeMap<Arc<str>, DesiredVolume>,
+    /// How many pods were wanted so far.
+    turns: u64,
 }
 
 impl Desired {
     /// The pod's containers may run; a newer object takes the older's place.
     pub fn want(&mut self, pod: WantedPod) {
         let pod = Arc::new(pod);
-        let own = self.pods.entry(pod.uid.clone()).or_insert_with(|| DesiredPod::new(pod.clone()));
+        let own = self.pods.entry(pod.uid.clone()).or_insert_with(|| {
+            self.turns += 1;
+            DesiredPod::new(pod.clone(), self.turns)
+        });
         own.pod = pod.clone();
         for unique in own.volumes.values() {
             let mount = self.volumes.get_mut(unique).and_then(|own| own.pods.get_mut(&pod.uid));
@@ -166,7 +168,7 @@ impl Desired {
     }
 
     /// A volume of a wanted pod has been read: it is to be mounted.
-    pub fn add(&mut self, uid: &str, read: ReadVolume, now: Timestamp) {
+    pub fn add(&mut self, uid: &str, read: ReadVolume) {
         let Some(pod) = self.pods.get_mut(uid) else { return };
         pod.volumes.insert(read.outer.clone(), read.unique.clone());
         pod.refused.remove(&read.outer);
@@ -177,9 +179,9 @@ impl Desired {
         });
         let mount = volume.pods.entry(pod.pod.uid.clone()).or_insert_with(|| DesiredMount {
             pod: pod.pod.clone(),
+            turn: pod.turn,
             spec: read.spec.clone(),
             outer: BTreeSet::new(),
-            requested: now,
             claim: read.claim.clone(),
             growth: read.growth,
             volume: read.volume.clone(),

@@ -28,6 +28,7 @@ use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
 use crate::controllers::events::Recorder;
+use crate::controllers::node_agent::turns::Turns;
 use crate::controllers::node_agent::volumes::actual::Actual;
 use crate::controllers::node_agent::volumes::board::{self, Journey, Known};
 use crate::controllers::node_agent::volumes::desired::{Desired, Processing};
@@ -48,6 +49,8 @@ use crate::plugins::plugin::{Capability, Plugins};
 
 /// How long a pod's start, or end, waits for its volumes.
 const PATIENCE: Duration = Duration::from_secs(123);
+/// How often a waiting pod looks (upstream: `podAttachAndMountRetryInterval`).
+const LOOK: Duration = Duration::from_millis(300);
 /// How often volumes that follow the API are set up again, and everything is
 /// looked at once more.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -202,7 +205,7 @@ impl VolumeManager {
     /// Has the pods read again whose volumes follow the API.
     fn sweep(&self) {
         let mut state = self.lock();
-        let Desired { pods, volumes } = &mut state.desired;
+        let Desired { pods, volumes, .. } = &mut state.desired;
         for pod in pods.values_mut() {
             let mut own = pod.volumes.values().filter_map(|unique| volumes.get(unique));
             if own.any(|volume| volume.facts.can(Capability::Remount)) {
@@ -242,6 +245,7 @@ impl VolumeManager {
     }
 
     /// Waits until `look` has an answer, at most so long; else what it says then.
+    /// Looks at once, and after every [`LOOK`] in which something changed.
     async fn wait<T>(
         &self,
         look: impl Fn(&mut State) -> Option<T>,
@@ -249,6 +253,7 @@ impl VolumeManager {
     ) -> T {
         let mut changed = self.changed.subscribe();
         let mut patience = self.clock().sleep(PATIENCE, TimerUse::Work);
+        let looks = Turns::new(self.clock().now(), LOOK);
         loop {
             if let Some(answer) = look(&mut self.lock()) {
                 return answer;
@@ -258,6 +263,8 @@ impl VolumeManager {
                 Either::Left((_, still)) => patience = still,
                 Either::Right(((), _)) => return at_last(&mut self.lock()),
             }
+            self.clock().sleep(looks.until_next(self.clock().now()), TimerUse::Work).await;
+            changed.mark_unchanged();
         }
     }
 

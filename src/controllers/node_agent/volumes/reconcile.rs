@@ -200,7 +200,7 @@ impl Planner<'_> {
     /// others from it.
     fn in_turn<'b>(&self, name: &str, volume: &'b DesiredVolume) -> Vec<&'b Arc<str>> {
         let mut pods: Vec<_> = volume.pods.iter().collect();
-        pods.sort_by_key(|(_, mount)| mount.turn());
+        pods.sort_by_key(|(_, mount)| mount.turn);
         let last = self.view.operations.of(name).and_then(|failed| failed.for_pod.as_ref());
         let tried = last.and_then(|last| pods.iter().position(|(pod, _)| *pod == last));
         pods.rotate_left(tried.map_or(0, |at| at + 1));

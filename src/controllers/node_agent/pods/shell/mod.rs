@@ -15,7 +15,8 @@
 //!
 //! What is understood is executed on the node's files, as the container sees
 //! them. Like process 1 of a container a script does not end at TERM unless it
-//! has a trap: it is killed when its time is up.
+//! has a trap: it is killed when its time is up. A trap is run when the command
+//! has ended that the shell waits for.
 
 pub mod commands;
 pub mod parse;

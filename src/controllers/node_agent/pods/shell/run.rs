@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt, pending};
+use jiff::Timestamp;
 
 use super::commands::{self, Ran, Surroundings, words_of};
 use super::parse::{Node, Part, Redirect, Simple, Word, script};
 use super::pattern;
 use crate::controllers::node_agent::pods::container_files::ContainerFiles;
+use crate::controllers::node_agent::turns::Turns;
 use crate::model::clock::{Clock, TimerUse};
 use crate::plugins::host::HostError;
 
@@ -40,6 +42,18 @@ pub struct Kept {
 struct KeptInner {
     trap: Option<Node>,
     log: Vec<u8>,
+    foreground: Foreground,
+}
+
+/// The command that a shell waits for: what TERM is trapped with is run when it
+/// has ended.
+#[derive(Debug, Clone, Copy, Default)]
+enum Foreground {
+    #[default]
+    Nothing,
+    /// One that ends at the next of these, and after it the same again.
+    Pause(Turns),
+    Endless,
 }
 
 /// Whether the script goes on.
@@ -59,6 +73,16 @@ impl Kept {
     /// What the process wants to do at TERM.
     pub fn trap(&self) -> Option<Node> {
         self.lock().trap.clone()
+    }
+
+    /// How long the shell still waits for the command that it runs; `None`:
+    /// without end.
+    pub fn until_command_ends(&self, now: Timestamp) -> Option<Duration> {
+        match self.lock().foreground {
+            Foreground::Nothing => Some(Duration::ZERO),
+            Foreground::Pause(turns) => Some(turns.until_next(now)),
+            Foreground::Endless => None,
+        }
     }
 
     /// What it has printed.
@@ -167,6 +191,8 @@ impl Process {
     ) -> Result<Flow, HostError> {
         if only_waits(condition) && only_waits(body) {
             self.publish(output);
+            let round = pause(condition).zip(pause(body)).map(|(first, then)| first + then);
+            self.wait_for(round);
             return pending().await;
         }
         context.in_loop = true;
@@ -256,9 +282,21 @@ impl Process {
     }
 
     async fn sleep(&self, length: Option<&str>, context: Context) {
-        let Some(length) = length.and_then(duration) else { return pending().await };
+        let length = length.and_then(duration);
+        self.wait_for(length);
+        let Some(length) = length else { return pending().await };
         let usage = if context.in_loop { TimerUse::Housekeeping } else { TimerUse::Work };
         self.clock.sleep(length, usage).await;
+        self.wait_for(Some(Duration::ZERO));
+    }
+
+    /// Notes how long the command takes that begins now; `None`: without end.
+    fn wait_for(&self, length: Option<Duration>) {
+        self.kept.lock().foreground = match length {
+            None => Foreground::Endless,
+            Some(Duration::ZERO) => Foreground::Nothing,
+            Some(length) => Foreground::Pause(Turns::new(self.clock.now(), length)),
+        };
     }
 
     fn set_trap(&self, words: &[String]) {
@@ -399,6 +437,18 @@ fn only_waits(node: &Node) -> bool {
         }
         Node::Sequence(nodes) => nodes.iter().all(only_waits),
         _ => false,
+    }
+}
+
+/// How long one round takes of a part that only waits; `None`: without end.
+fn pause(node: &Node) -> Option<Duration> {
+    match node {
+        Node::Simple(simple) => match simple.words.first().and_then(Word::literal) {
+            Some("sleep") => simple.words.get(1).and_then(Word::literal).and_then(duration),
+            _ => Some(Duration::ZERO),
+        },
+        Node::Sequence(nodes) => nodes.iter().map(pause).sum(),
+        _ => Some(Duration::ZERO),
     }
 }
 

@@ -50,7 +50,7 @@ impl VolumeManager {
         let mut is_complete = true;
         for (outer, result) in read {
             match result {
-                Ok(volume) => state.desired.add(uid, volume, now),
+                Ok(volume) => state.desired.add(uid, volume),
                 Err(error) => {
                     is_complete = false;
                     let Some(pod) = state.desired.pods.get_mut(uid) else { return };

@@ -70,7 +70,7 @@ impl VolumeManager {
             .filter(|(_, pod)| !pod.is_reading && pod.processing != Processing::Processed)
             .collect();
         // What is read first is mounted first, and uids tell nothing.
-        due.sort_by(|(_, a), (_, b)| a.pod.key.cmp(&b.pod.key));
+        due.sort_by_key(|(_, pod)| pod.turn);
         for (uid, pod) in due {
             match pod.processing {
                 Processing::Again { at } if at > now => {
