@@ -42,6 +42,7 @@ pub struct Stepping {
 /// A hosted controller as it was last seen.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ControllerFacts {
+    /// With which of several of that name it is, so that no two are alike.
     pub name: String,
     /// `running`, `stopped`, … in one word, and whether that is a fault.
     pub state: String,

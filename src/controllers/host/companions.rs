@@ -40,7 +40,7 @@ pub(super) fn start(loops: &mut Loops<'_>, csi: &Csi) {
     let own = csi.hosted.iter().filter(|driver| !driver.is_stand_in());
     let drivers: Vec<HostedDriver> = own.cloned().collect();
     let watch = liveness::watch(drivers, csi.on_nodes.clone(), loops.clock.clone());
-    let title = Title { name: "csi-livenessprobe", actor: "csi-livenessprobe" };
+    let title = Title::new("csi-livenessprobe", "csi-livenessprobe");
     loops.service(title, watch.boxed());
 }
 
@@ -52,11 +52,11 @@ fn record_drivers(loops: &mut Loops<'_>, csi: &Csi) {
     let registration = Arc::new(Registration::new(parts, csi.on_nodes.clone()));
     // Without a directory to watch, drivers are there from the start.
     let round = csi.registry.is_some().then_some(REGISTERED_LOOK);
-    let title = Title { name: "csi-node-registration", actor: kubelet };
+    let title = Title::new("csi-node-registration", kubelet);
     loops.controller(title, Looks { needs: TO_ATTACH, round }, &health, registration);
     if let Some(watched) = csi.registry.clone() {
         let work = registry::watch(watched, loops.clock.clone());
-        loops.service(Title { name: "csi-registry", actor: kubelet }, work.boxed());
+        loops.service(Title::new("csi-registry", kubelet), work.boxed());
     }
 }
 
@@ -123,6 +123,7 @@ impl Companions<'_, '_> {
             shell,
         });
         let looks = Looks { needs: TO_ATTACH, round: Some(round) };
-        self.loops.controller(Title { name, actor }, looks, &health, reconciler);
+        let title = Title::new(name, actor).of(&self.driver.provisioner());
+        self.loops.controller(title, looks, &health, reconciler);
     }
 }

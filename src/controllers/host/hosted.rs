@@ -200,7 +200,7 @@ impl Hosted {
         let parts = loops.parts(self.actor, self.component);
         let health = parts.health.clone();
         let Some(reconciler) = (self.make)(parts, options) else { return };
-        let title = Title { name: self.name, actor: self.actor };
+        let title = Title::new(self.name, self.actor);
         let looks = Looks { needs: self.needs, round: self.round };
         loops.controller(title, looks, &health, reconciler);
     }

@@ -31,12 +31,29 @@ const NEEDED: [&Kind; 6] = [
     kind::RESOURCE_QUOTA,
 ];
 
+/// What sends the events of a controller.
+const RECORDER: &str = "event-recorder";
+
 /// What a loop is called, and in whose name it writes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Title {
     /// Its name as Kubernetes has it: `persistentvolume-binder-controller`.
     pub name: &'static str,
     pub actor: &'static str,
+    /// Which of several of that name it is: whose, or for what; else empty.
+    pub of: Arc<str>,
+}
+
+impl Title {
+    /// The only one of its name.
+    pub fn new(name: &'static str, actor: &'static str) -> Self {
+        Self { name, actor, of: "".into() }
+    }
+
+    /// One of several.
+    pub fn of(self, of: &str) -> Self {
+        Self { of: of.into(), ..self }
+    }
 }
 
 /// When a controller looks.
@@ -101,7 +118,7 @@ impl Loops<'_> {
         let (recorder, notes) = Recorder::new();
         let server = (self.servers)(actor);
         let sending = events::send_events(component, notes, server, self.clock.clone());
-        self.service(Title { name: "event-recorder", actor: task }, sending.boxed());
+        self.service(Title::new(RECORDER, task).of(task), sending.boxed());
         self.running.recorders.push(recorder.clone());
         recorder
     }
@@ -155,14 +172,19 @@ impl Loops<'_> {
 }
 
 impl Tasks {
-    /// How each is doing.
+    /// How each is doing. What sends a controller's events is listed only when
+    /// it does not.
     pub fn status(&self) -> Vec<ControllerStatus> {
         let status = self.tasks.iter().map(|task| ControllerStatus {
             name: task.title.name,
             actor: task.title.actor,
+            of: task.title.of.clone(),
             figures: task.health.figures(),
         });
-        status.collect()
+        let sends = |status: &ControllerStatus| {
+            status.name == RECORDER && status.figures.state == LoopState::Running
+        };
+        status.filter(|status| !sends(status)).collect()
     }
 
     /// Whether none has anything to do now.

@@ -88,6 +88,8 @@ pub struct ControllerStatus {
     pub name: &'static str,
     /// In whose name it writes.
     pub actor: &'static str,
+    /// Which of several of that name it is: whose, or for what; else empty.
+    pub of: Arc<str>,
     pub figures: Figures,
 }
 
@@ -126,7 +128,7 @@ pub fn start(path: &WritePath, mirror: &Mirror, clock: &Arc<dyn Clock>, options:
     let mut loops = Loops { servers: &plain, mirror, clock, parallel, stopping, running };
     for (duty, leadership) in duties.clone() {
         let parts = loops.parts(duty.lease, None);
-        let title = Title { name: "leader-election", actor: duty.lease };
+        let title = Title::new("leader-election", duty.lease).of(duty.lease);
         let health = parts.health.clone();
         loops.task(title, health, election::keep(Keeper { duty, leadership, parts }).boxed());
     }
@@ -195,7 +197,7 @@ fn place(loops: &mut Loops<'_>) {
         let changes = synced(&mirror, &TO_PLACE).await;
         scheduler::run(parts, changes).await;
     };
-    loops.task(Title { name: actor, actor }, health, work.boxed());
+    loops.task(Title::new(actor, actor), health, work.boxed());
 }
 
 /// Starts an agent for each node that has a machine.
@@ -218,7 +220,7 @@ fn start_agents(loops: &mut Loops<'_>, machines: &Machines) -> Arc<Agents> {
         figures.change(|figures| figures.state = LoopState::Running);
         running.run(changes).await;
     };
-    loops.task(Title { name: "node-agents", actor }, health, work.boxed());
+    loops.task(Title::new("node-agents", actor), health, work.boxed());
     agents
 }
 
@@ -232,7 +234,7 @@ fn look_for_drivers(loops: &mut Loops<'_>, machines: &Machines) {
             clock.sleep(LOOK_FOR_DRIVERS, TimerUse::Housekeeping).await;
         }
     };
-    loops.service(Title { name: "flexvolume-prober", actor: "kubelet" }, work.boxed());
+    loops.service(Title::new("flexvolume-prober", "kubelet"), work.boxed());
 }
 
 /// Starts the provisioner of local volumes; it idles until it is configured.
@@ -243,7 +245,7 @@ fn provide_local_volumes(loops: &mut Loops<'_>, machines: &Machines) -> Arc<Loca
     let provisioner = Arc::new(LocalProvisioner::new(parts, machines.hosts.clone()));
     let needs = &[kind::NODE, kind::CONFIG_MAP];
     let looks = Looks { needs, round: Some(local_provisioner::ROUND) };
-    loops.controller(Title { name: actor, actor }, looks, &health, provisioner.clone());
+    loops.controller(Title::new(actor, actor), looks, &health, provisioner.clone());
     provisioner
 }
 

@@ -104,7 +104,7 @@ fn controller(status: &ControllerStatus) -> ControllerFacts {
     };
     let error = figures.last_error.as_ref();
     ControllerFacts {
-        name: status.name.to_owned(),
+        name: format!("{} {}", status.name, status.of).trim_end().to_owned(),
         state,
         faulty,
         queued: figures.queued,
