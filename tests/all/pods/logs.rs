@@ -71,6 +71,13 @@ fn the_log_of_the_run_before_is_told_after_a_restart() {
         cluster
             .until("it runs again", async || cluster.log("twice", "").await.1 == "again\n")
             .await;
+        // The status tells of the run before, and a little later than the log.
+        cluster
+            .until("its restart is told", async || {
+                let pod = cluster.get(kind::POD, "twice").await.expect("a pod");
+                pod["status"]["containerStatuses"][0]["restartCount"] == 1
+            })
+            .await;
         assert_eq!(cluster.log("twice", "previous=true").await, (200, "first\n".to_owned()));
     });
 }

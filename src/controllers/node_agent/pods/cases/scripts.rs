@@ -173,9 +173,10 @@ async fn a_link_in_a_volume_leads_nowhere_outside_the_container() {
 #[tokio::test(start_paused = true)]
 async fn containers_end_at_term_if_they_listen_and_are_killed_if_not() {
     for (command, code, seconds) in [
-        // A shell waits for the command that it runs, and then listens.
+        // A shell waits for the command that it runs, three seconds of which are over,
+        // and then listens.
         (&["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1; done"][..], 0, 1),
-        (&["sh", "-c", "trap 'exit 7' TERM; sleep 3"][..], 7, 3),
+        (&["sh", "-c", "trap 'exit 7' TERM; sleep 6"][..], 7, 3),
         (&["sh", "-c", "trap 'exit 7' TERM; sleep 1000"][..], 137, 5),
         (&["sh", "-c", "while :; do sleep 1; done"][..], 137, 5),
         (&["sleep", "100000"][..], 137, 5),
