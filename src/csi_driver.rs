@@ -25,7 +25,7 @@ use crate::plugins::csi::driver::options::Options;
 use crate::plugins::csi::driver::registrar::Registrar;
 use crate::plugins::csi::driver::state::Store;
 use crate::plugins::csi::driver::{Driver, Place};
-use crate::plugins::csi::node::Outside;
+use crate::plugins::csi::node::outside::Outside;
 use crate::plugins::host::linux::Linux;
 use crate::plugins::layout::Layout;
 use crate::session::Session;

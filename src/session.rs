@@ -39,8 +39,10 @@ use crate::model::write::Actor;
 use crate::plugins::csi::calls::Calls;
 use crate::plugins::csi::driver::Driver;
 use crate::plugins::csi::node::CsiPlugin;
+use crate::plugins::csi::node::outside::Show;
 use crate::plugins::flex_volume;
 use crate::plugins::flex_volume::drivers::FlexDrivers;
+use crate::plugins::host::Disks;
 use crate::plugins::host::simulated::World;
 use crate::plugins::host::simulated::programs::Programs;
 use crate::plugins::host::simulated::rules::Latency;
@@ -232,7 +234,11 @@ impl Session {
             if controllers.machines.is_none() {
                 let paths = outside.map(|outside| outside.paths);
                 let paths = paths.or(registry.map(|registry| registry.paths));
-                let plugin = CsiPlugin::new(controllers.csi.on_nodes.clone(), paths);
+                let show = paths.zip(world.as_ref()).map(|(paths, world)| {
+                    let disks: Arc<dyn Disks> = Arc::new(world.clone());
+                    Show { paths, disks }
+                });
+                let plugin = CsiPlugin::new(controllers.csi.on_nodes.clone(), show);
                 let machines = world.clone().map(|world| Machines::of(world, legacy_kinds));
                 controllers.machines = machines.map(|machines| machines.with_csi(plugin));
                 if let (Some(world), Some(programs)) = (&world, flex_volume) {

@@ -14,7 +14,7 @@ use crate::model::clock::Clock;
 use crate::plugins::csi::calls::Calls;
 use crate::plugins::csi::client::{Client, NODE_DEADLINE};
 use crate::plugins::csi::error::CallError;
-use crate::plugins::csi::node::Outside;
+use crate::plugins::csi::node::outside::Outside;
 use crate::plugins::csi::transport::{self, BadEndpoint, Transport};
 
 /// How long a driver may take to say its name.

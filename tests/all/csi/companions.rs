@@ -198,3 +198,31 @@ async fn a_second_process_provisions_attaches_and_grows_over_https() {
     let left = std::fs::read_dir(folder.path().join("data/volumes"));
     assert_eq!(left.map(Iterator::count).unwrap_or_default(), 0, "no volume is left");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_of_another_process_gives_a_pod_its_device() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let endpoint = format!("unix://{}", folder.path().join("csi.sock").display());
+    let root = folder.path().join("data").display().to_string();
+    let driver = ["csi-driver", "--endpoint", &endpoint, "--root", &root, "--name", DRIVER];
+    let driver = [&driver[..], &["--backing", "directory", "--node-id", "all"]].concat();
+    let (_driver, _) = start(folder.path(), &driver);
+    let served = Served::start(&["--csi", &endpoint]).await;
+    let user = User::of(&served).await;
+    let (mut claim, mut pod) = (claim(), pod());
+    claim["spec"]["volumeMode"] = "Block".into();
+    let container = &mut pod["spec"]["containers"][0];
+    container["volumeMounts"] = json!([]);
+    container["volumeDevices"] = json!([{"name": "data", "devicePath": "/dev/data"}]);
+    user.send("POST", CLASSES, class()).await;
+    user.send("POST", CLAIMS, claim).await;
+    user.send("POST", PODS, pod).await;
+    let running = |tables: &Tables| tables.pods.iter().any(|pod| &*pod.phase == "Running");
+    user.until("the pod runs", running).await;
+    user.send("DELETE", &format!("{PODS}/pod"), json!({})).await;
+    user.send("DELETE", &format!("{CLAIMS}/data"), json!({})).await;
+    let gone = |tables: &Tables| tables.volumes.is_empty() && tables.attachments.is_empty();
+    user.until("everything is gone", gone).await;
+    let left = std::fs::read_dir(folder.path().join("data/volumes"));
+    assert_eq!(left.map(Iterator::count).unwrap_or_default(), 0, "no volume is left");
+}

@@ -16,10 +16,6 @@ impl CsiPlugin {
     pub(super) async fn set_up_block(&self, volume: &NodeVolume) -> Result<String, PluginError> {
         let (host, source) = (&*volume.host, source(&volume.spec)?);
         let client = self.client(host, &source.driver, "blockMapper.SetUpDevice failed")?;
-        if client.is_outside() {
-            let text = "a driver outside of this process cannot give a device to a simulated node";
-            return Err(PluginError::Failed(text.to_owned()));
-        }
         let (layout, name) = (host.layout(), &volume.spec.name);
         let abilities = abilities(&client).await?;
         let directory = format!("{}/data", layout.csi_block(name));
@@ -27,20 +23,22 @@ impl CsiPlugin {
         VolumeData::of(volume, source, &source.handle).write(host, &directory).await?;
         let mut staging = String::new();
         if abilities.contains(&rpc::Type::StageUnstageVolume) {
-            staging = layout.csi_block_staging(name);
-            Files(host).make_directories(&staging, MOUNT_POINT_MODE).await?;
+            let directory = layout.csi_block_staging(name);
+            self.make_directory(&client, host, &directory).await?;
+            staging = self.seen(&client, host, &directory);
             let asked = request::stage(volume, source, staging.clone(), &abilities)?;
             client.node_stage_volume(asked).await?;
         }
         let target = layout.csi_block_publish(name, volume.pod_uid());
         if let Some((parent, _)) = target.rsplit_once('/') {
-            Files(host).make_directories(parent, MOUNT_POINT_MODE).await?;
+            self.make_directory(&client, host, parent).await?;
         }
         let about = request::About::of(volume, source)?;
         let handle = source.handle.to_string();
-        let asked =
-            request::publish(volume, source, &about, handle, staging, target.clone(), &abilities)?;
+        let seen = self.seen(&client, host, &target);
+        let asked = request::publish(volume, source, &about, handle, staging, seen, &abilities)?;
         client.node_publish_volume(asked).await?;
+        self.show_device(&client, volume, &target).await?;
         Ok(target)
     }
 
@@ -53,8 +51,10 @@ impl CsiPlugin {
         }
         let client = self.client(host, &source.driver, "blockMapper.UnmapPodDevice failed")?;
         let volume_id = source.handle.to_string();
-        let request = csi::NodeUnpublishVolumeRequest { volume_id, target_path: target };
-        Ok(client.node_unpublish_volume(request).await.map(drop)?)
+        let target_path = self.seen(&client, host, &target);
+        let request = csi::NodeUnpublishVolumeRequest { volume_id, target_path };
+        client.node_unpublish_volume(request).await?;
+        self.hide_device(&client, volume, &target).await
     }
 
     /// Unstages the device and removes its directories.
@@ -68,7 +68,7 @@ impl CsiPlugin {
         if abilities(&client).await?.contains(&rpc::Type::StageUnstageVolume) {
             let request = csi::NodeUnstageVolumeRequest {
                 volume_id: known.handle.clone(),
-                staging_target_path: staging.clone(),
+                staging_target_path: self.seen(&client, host, &staging),
             };
             client.node_unstage_volume(request).await?;
         }

@@ -20,10 +20,10 @@
 mod block;
 mod data;
 mod leftovers;
+pub mod outside;
 mod request;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt, ready};
@@ -40,9 +40,10 @@ use crate::plugins::csi::capability::node_abilities;
 use crate::plugins::csi::client::Client;
 use crate::plugins::csi::error::CallError;
 use crate::plugins::csi::node::data::VolumeData;
+use crate::plugins::csi::node::outside::Show;
 use crate::plugins::csi::node_drivers::NodeDrivers;
 use crate::plugins::error::PluginError;
-use crate::plugins::host::{Command, Files, Host, HostError};
+use crate::plugins::host::{Files, Host, HostError};
 use crate::plugins::plugin::{
     BlockPaths, Capabilities, Capability, Done, FoundVolume, Leftover, Need, NodeVolume,
     PluginFacts, Published, TokenNeed, VolumePlugin,
@@ -70,22 +71,16 @@ pub const FACTS: PluginFacts = PluginFacts {
 /// What a volume that a pod declares itself can do.
 const INLINE: Capabilities = Capabilities::of(&[Capability::Publish, Capability::Ownership]);
 
-/// Where a driver outside finds the paths of simulated machines.
-#[derive(Debug, Clone)]
-pub struct Outside {
-    /// A real directory; each node has its own below it.
-    pub root: PathBuf,
-}
-
 /// The plugin.
 pub struct CsiPlugin {
     drivers: NodeDrivers,
-    outside: Option<Outside>,
+    outside: Option<Show>,
 }
 
 impl CsiPlugin {
-    /// `outside`: where drivers find paths that are not real ones.
-    pub fn new(drivers: NodeDrivers, outside: Option<Outside>) -> Self {
+    /// `outside`: how drivers outside of this process and simulated machines
+    /// come together; `None` on real machines.
+    pub fn new(drivers: NodeDrivers, outside: Option<Show>) -> Self {
         Self { drivers, outside }
     }
 
@@ -96,58 +91,6 @@ impl CsiPlugin {
                  registered CSI drivers"
             ))
         })
-    }
-
-    /// A path as the driver sees it.
-    fn seen(&self, client: &Client, host: &dyn Host, path: &str) -> String {
-        match self.outside.as_ref().filter(|_| client.is_outside()) {
-            None => path.to_owned(),
-            Some(outside) => format!("{}/{}{path}", outside.root.display(), host.node()),
-        }
-    }
-
-    /// Makes a directory where the driver looks for it.
-    async fn make_directory(
-        &self,
-        client: &Client,
-        host: &dyn Host,
-        path: &str,
-    ) -> Result<(), PluginError> {
-        Files(host).make_directories(path, MOUNT_POINT_MODE).await?;
-        let seen = self.seen(client, host, path);
-        if seen != path {
-            let made = std::fs::create_dir_all(&seen);
-            made.map_err(|error| PluginError::Failed(format!("mkdir {seen}: {error}")))?;
-        }
-        Ok(())
-    }
-
-    /// Shows what a driver outside has mounted, or takes the show away.
-    async fn show(
-        &self,
-        client: &Client,
-        volume: &NodeVolume,
-        path: &str,
-        is_there: bool,
-    ) -> Result<(), PluginError> {
-        let host = &*volume.host;
-        if self.outside.is_none()
-            || !client.is_outside()
-            || host.mounts().await?.is_mount_point(path) == is_there
-        {
-            return Ok(());
-        }
-        if !is_there {
-            return steps::unmount(host, &volume.on_behalf(), path, false).await;
-        }
-        Files(host).make_directories(path, MOUNT_POINT_MODE).await?;
-        let command = Command::Mount {
-            source: client.driver().to_string(),
-            target: path.to_owned(),
-            fs_type: "tmpfs".to_owned(),
-            options: Vec::new(),
-        };
-        steps::mount(host, &volume.on_behalf(), command).await
     }
 
     async fn stage_volume(&self, volume: &NodeVolume) -> Result<(), PluginError> {
