@@ -46,7 +46,10 @@ pub mod topology;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::controllers::csi::retries::Retries;
 use crate::controllers::parts;
+use crate::controllers::work_loop::Pass;
+use crate::model::object::ObjectRef;
 use crate::plugins::csi::client::Client;
 
 /// How a driver's companions behave: their flags.
@@ -115,4 +118,24 @@ pub struct Parts {
     pub client: Client,
     pub settings: Settings,
     pub shell: parts::Parts,
+}
+
+impl Parts {
+    /// The end of a pass over one object: what went wrong is told, and tried
+    /// again after the pause that it asks for, or after a growing one.
+    fn end(
+        &self,
+        retries: &Retries,
+        object: &ObjectRef,
+        done: Result<(), (String, Option<Duration>)>,
+    ) -> Pass {
+        let Err((error, pause)) = done else {
+            retries.succeeded(object);
+            return Pass::done();
+        };
+        self.shell.health.failed(self.shell.clock.now(), object.to_string(), error);
+        let (start, max) = (self.settings.retry_start, self.settings.retry_max);
+        let pause = pause.unwrap_or_else(|| retries.failed(object, start, max));
+        Pass { again_after: Some(pause), ..Pass::done() }
+    }
 }

@@ -51,17 +51,8 @@ impl Modifier {
     }
 
     async fn pass(self: Arc<Self>, object: ObjectRef) -> Pass {
-        let mut pass = Pass::done();
-        match self.claim(&object).await {
-            Ok(()) => self.retries.succeeded(&object),
-            Err(error) => {
-                let (shell, settings) = (&self.parts.shell, &self.parts.settings);
-                shell.health.failed(shell.clock.now(), object.to_string(), error);
-                let pause = self.retries.failed(&object, settings.retry_start, settings.retry_max);
-                pass.again_after = Some(pause);
-            }
-        }
-        pass
+        let done = self.claim(&object).await;
+        self.parts.end(&self.retries, &object, done.map_err(|error| (error, None)))
     }
 
     async fn claim(&self, object: &ObjectRef) -> Result<(), String> {

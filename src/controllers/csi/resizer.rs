@@ -96,19 +96,8 @@ impl Resizer {
     }
 
     async fn pass(self: Arc<Self>, object: ObjectRef) -> Pass {
-        let mut pass = Pass::done();
-        match self.claim(&object).await {
-            Ok(()) => self.retries.succeeded(&object),
-            Err(again) => {
-                let (shell, settings) = (&self.parts.shell, &self.parts.settings);
-                shell.health.failed(shell.clock.now(), object.to_string(), again.error);
-                let pause = again.after.unwrap_or_else(|| {
-                    self.retries.failed(&object, settings.retry_start, settings.retry_max)
-                });
-                pass.again_after = Some(pause);
-            }
-        }
-        pass
+        let done = self.claim(&object).await;
+        self.parts.end(&self.retries, &object, done.map_err(|again| (again.error, again.after)))
     }
 
     async fn claim(&self, object: &ObjectRef) -> Result<(), Again> {

@@ -46,10 +46,15 @@ impl CsiPlugin {
     pub(super) async fn unpublish_block(&self, volume: &NodeVolume) -> Result<(), PluginError> {
         let (host, source) = (&*volume.host, source(&volume.spec)?);
         let target = host.layout().csi_block_publish(&volume.spec.name, volume.pod_uid());
-        if Files(host).look_at_link(&target).await?.is_none() {
+        let is_there = Files(host).look_at_link(&target).await?.is_some();
+        let client = match self.client(host, &source.driver, "blockMapper.UnmapPodDevice failed") {
+            Err(_) if !is_there => return Ok(()),
+            client => client?,
+        };
+        // An agent may have died before it showed what a driver outside did.
+        if !is_there && self.show_of(&client).is_none() {
             return Ok(());
         }
-        let client = self.client(host, &source.driver, "blockMapper.UnmapPodDevice failed")?;
         let volume_id = source.handle.to_string();
         let target_path = self.seen(&client, host, &target);
         let request = csi::NodeUnpublishVolumeRequest { volume_id, target_path };

@@ -29,7 +29,7 @@ pub struct Show {
 
 impl CsiPlugin {
     /// How a driver's work is shown; `None`: the machine sees it itself.
-    fn show_of(&self, client: &Client) -> Option<&Show> {
+    pub(super) fn show_of(&self, client: &Client) -> Option<&Show> {
         self.outside.as_ref().filter(|_| client.is_outside())
     }
 
