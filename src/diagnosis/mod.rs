@@ -17,6 +17,7 @@ pub mod stateful_set;
 pub mod volume;
 
 use crate::mirror::Tables;
+use crate::model::event::{Event, Severity};
 use crate::model::kind::{self, Kind};
 use crate::model::object::{Meta, ObjectRef};
 
@@ -124,11 +125,15 @@ fn add_pod(tables: &Tables, pod: &crate::model::pod::Pod, into: &mut Finding) {
     }
 }
 
+/// The newest Warning about the object with this uid.
+pub fn newest_warning<'a>(tables: &'a Tables, uid: &str) -> Option<&'a Event> {
+    let about = tables.events_about(uid).filter(|event| event.severity == Severity::Warning);
+    about.max_by_key(|event| (event.last_seen, event.meta.version)).map(|event| &**event)
+}
+
 /// The newest Warning about an object, in Kubernetes' words.
 fn told(tables: &Tables, meta: &Meta, into: &mut Finding) -> bool {
-    let warning = crate::model::event::Severity::Warning;
-    let about = tables.events_about(&meta.uid).filter(|event| event.severity == warning);
-    let newest = about.max_by_key(|event| (event.last_seen, event.meta.version));
+    let newest = newest_warning(tables, &meta.uid);
     if let Some(event) = newest {
         into.says(Standing::Stuck, format!("{}: {}", event.reason, event.message));
     }

@@ -12,16 +12,22 @@ use crate::model::class::BindingMode;
 use crate::model::node::Readiness;
 use crate::model::object::Key;
 use crate::model::pod::{Pod, PodClaim};
+use crate::model::pod_needs::DEFAULT_SCHEDULER;
 
 /// What can be said about a pod.
 pub fn find(tables: &Tables, pod: &Pod) -> Finding {
+    find_with(tables, pod, None)
+}
+
+/// The same, where the scheduler's answers of each node are at hand already.
+pub fn find_with(tables: &Tables, pod: &Pod, answers: Option<&Explanation>) -> Finding {
     let mut finding = Finding::default();
     if pod.meta.deleting.is_some() {
         terminating(tables, pod, &mut finding);
     } else if pod.is_scheduled() {
         on_a_node(tables, pod, &mut finding);
     } else if !matches!(&*pod.phase, "Succeeded" | "Failed") {
-        unplaced(tables, pod, &mut finding);
+        unplaced(tables, pod, answers, &mut finding);
     }
     if finding.facts.is_empty() {
         let phase = if pod.phase.is_empty() { "Pending" } else { &pod.phase };
@@ -88,18 +94,39 @@ fn on_a_node(tables: &Tables, pod: &Pod, finding: &mut Finding) {
 }
 
 /// Kubernetes' words first, then what is behind them.
-fn unplaced(tables: &Tables, pod: &Pod, finding: &mut Finding) {
+fn unplaced(tables: &Tables, pod: &Pod, answers: Option<&Explanation>, finding: &mut Finding) {
     if let Some(why) = &pod.unscheduled {
         finding.says(Standing::Stuck, why.message.to_string());
     }
-    if pod.needs.gated {
-        finding.says(Standing::Stuck, "scheduling gates hold it");
-        return finding.next("whoever set its scheduling gates has to take them off");
+    if pod.needs.is_gated() {
+        let (gates, them) = match &*pod.needs.gates {
+            [gate] => (format!("gate {gate}"), "it"),
+            gates => (format!("gates {}", gates.join(", ")), "them"),
+        };
+        finding.says(
+            Standing::Stuck,
+            format!("no node is asked before its scheduling {gates} is gone"),
+        );
+        return finding.next(format!("whoever set the scheduling {gates} has to take {them} off"));
     }
     if missing(tables, pod, finding) || unbound(tables, pod, finding) {
         return;
     }
-    let explanation = explain(tables, pod);
+    let scheduler = &pod.needs.scheduler;
+    if **scheduler != *DEFAULT_SCHEDULER && pod.unscheduled.is_none() {
+        finding.says(Standing::Stuck, format!("scheduler {scheduler} has said nothing of it"));
+        return finding.next(format!(
+            "start scheduler {scheduler}, or make the pod anew with another schedulerName"
+        ));
+    }
+    let found;
+    let explanation = match answers {
+        Some(answers) => answers,
+        None => {
+            found = explain(tables, pod);
+            &found
+        }
+    };
     if explanation.taking() > 0 {
         finding.says(Standing::Busy, "a node takes it");
         return;
@@ -107,7 +134,7 @@ fn unplaced(tables: &Tables, pod: &Pod, finding: &mut Finding) {
     if pod.unscheduled.is_none() {
         finding.says(Standing::Stuck, explanation.short());
     }
-    if let Some(step) = make_room(&explanation) {
+    if let Some(step) = make_room(explanation) {
         finding.next(step);
     }
 }

@@ -14,6 +14,9 @@ use crate::model::selector::{LabelSelector, NodeSelector, Term};
 /// Who schedules pods that name nobody.
 pub const DEFAULT_SCHEDULER: &str = "default-scheduler";
 
+/// The API server's words in the condition of a pod with scheduling gates.
+pub const GATED: &str = "Scheduling is blocked due to non-empty scheduling gates";
+
 /// What scheduling looks at in a pod's `spec`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodNeeds {
@@ -22,8 +25,8 @@ pub struct PodNeeds {
     pub priority: i32,
     /// Whether `spec.preemptionPolicy` is not `Never`.
     pub may_preempt: bool,
-    /// Whether `spec.schedulingGates` holds it back.
-    pub gated: bool,
+    /// `spec.schedulingGates`, by name: any of them holds it back.
+    pub gates: Box<[Arc<str>]>,
     /// `spec.nodeSelector`, sorted by key.
     pub node_selector: Box<[(Arc<str>, Arc<str>)]>,
     /// The required node affinity.
@@ -173,6 +176,11 @@ impl InlineDisk {
 }
 
 impl PodNeeds {
+    /// Whether a scheduling gate holds the pod back.
+    pub fn is_gated(&self) -> bool {
+        !self.gates.is_empty()
+    }
+
     /// Reads them from a pod's `spec`, which may be incomplete.
     pub fn from_spec(spec: &Value) -> Self {
         let affinity = &spec["affinity"];
@@ -181,7 +189,7 @@ impl PodNeeds {
             scheduler: spec["schedulerName"].as_str().unwrap_or(DEFAULT_SCHEDULER).into(),
             priority: spec["priority"].as_i64().and_then(|p| p.try_into().ok()).unwrap_or(0),
             may_preempt: spec["preemptionPolicy"] != "Never",
-            gated: list(&spec["schedulingGates"]).next().is_some(),
+            gates: list(&spec["schedulingGates"]).map(|gate| row::text(&gate["name"])).collect(),
             node_selector: row::pairs(&spec["nodeSelector"], |_| true),
             node_affinity: NodeSelector::from_json(
                 &node["requiredDuringSchedulingIgnoredDuringExecution"],

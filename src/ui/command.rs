@@ -158,12 +158,12 @@ pub const ALL: &[Command] = commands! {
     Act::CreateFile, ["file"], "NAME TEXT", ["a"], "new file", Objects, Scope::Files, "a small new file in the volume that is listed";
     Act::Output, ["output"], "", ["o"], "output", Objects, Scope::Output, "what was run or called: a volume's commands on a node, the calls to CSI drivers";
     Act::Why, ["why"], "", ["w"], "why", Objects, STUCK, "why it is as it is, and what helps; of a claim every volume and what speaks against it";
+    Act::Schedule, ["schedule"], "", ["s"], "nodes", Objects, Scope::Kinds(&[kind::POD]), "which nodes take the pod, and which filter of the scheduler says no";
     Act::Edit, ["edit"], "", ["e"], "edit", Objects, Scope::Object, "edit the YAML; checked by the server, shown as a diff";
     Act::Rebind, ["rebind"], "", ["b"], "rebind", Objects, STORAGE, "give a released volume to a claim, or a claim a volume";
     Act::Delete, ["delete"], "", ["ctrl-d"], "delete", Objects, Scope::ObjectOrFile, "delete, after showing what depends on it; in files the file, after asking";
     Act::Describe, ["describe"], "", ["d"], "describe", Objects, Scope::Object, "what is known about it, and its events";
     Act::Files, ["files"], "", ["f"], "files", Objects, MOUNTED, "the files in it, where a pod has it mounted";
-    Act::Schedule, ["schedule"], "", ["s"], "nodes", Objects, Scope::Kinds(&[kind::POD]), "which nodes take the pod, and which filter of the scheduler says no";
     Act::Yaml, ["yaml"], "", ["y"], "yaml", Objects, Scope::Object, "the object as YAML";
     Act::UsedBy, ["used"], "", ["u"], "", Objects, Scope::Object, "who uses it";
     Act::Relations, ["relations"], "", ["x"], "", Objects, Scope::Object, "what it stands on and what stands on it";

@@ -15,7 +15,8 @@ pub const HEIGHT_MIN: u16 = 15;
 pub fn head_lines(table: TableId) -> u16 {
     match table {
         TableId::Board => 1,
-        TableId::Files | TableId::Verdict => 2,
+        TableId::Files => 2,
+        TableId::Verdict => 5,
         _ => 0,
     }
 }

@@ -145,7 +145,7 @@ impl TableId {
             Self::Workloads => "workloads",
             Self::Tree => "tree",
             Self::Plugins => "kinds of volumes",
-            Self::Verdict => "nodes",
+            Self::Verdict => "scheduling",
             Self::Files => "files",
             Self::Events => "events",
             Self::Timeline => "timeline",

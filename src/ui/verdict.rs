@@ -1,9 +1,11 @@
 //! Where a pod may go and where not, for the pod whose page is open: the
-//! scheduler's own answers, worked out once for a state of the cluster.
+//! scheduler's own answers and what helps, worked out once for a state of the
+//! cluster.
 
 use std::sync::Arc;
 
 use crate::controllers::scheduler::explain::{Explanation, explain};
+use crate::diagnosis;
 use crate::mirror::Tables;
 use crate::model::pod::Pod;
 
@@ -23,12 +25,22 @@ struct Held {
     epoch: u64,
     found_ms: u64,
     verdict: Arc<Explanation>,
+    next: Option<String>,
 }
 
 impl Verdicts {
     /// The answers for a pod, if they were worked out.
     pub fn get(&self, uid: &str) -> Option<&Arc<Explanation>> {
-        self.held.as_ref().filter(|held| &*held.uid == uid).map(|held| &held.verdict)
+        self.of(uid).map(|held| &held.verdict)
+    }
+
+    /// What a person can do for that pod, if anything.
+    pub fn next_step(&self, uid: &str) -> Option<&str> {
+        self.of(uid)?.next.as_deref()
+    }
+
+    fn of(&self, uid: &str) -> Option<&Held> {
+        self.held.as_ref().filter(|held| &*held.uid == uid)
     }
 
     /// Works the answers out anew if the cluster changed since; in a large one
@@ -41,8 +53,10 @@ impl Verdicts {
                 && (held.epoch == epoch || now_ms < held.found_ms + patience_ms)
         });
         if !current {
-            let (uid, verdict) = (pod.meta.uid.clone(), Arc::new(explain(tables, pod)));
-            self.held = Some(Held { uid, epoch, found_ms: now_ms, verdict });
+            let verdict = Arc::new(explain(tables, pod));
+            let next = diagnosis::pod::find_with(tables, pod, Some(&verdict)).next;
+            let uid = pod.meta.uid.clone();
+            self.held = Some(Held { uid, epoch, found_ms: now_ms, verdict, next });
         }
     }
 }

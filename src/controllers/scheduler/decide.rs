@@ -72,7 +72,7 @@ impl fmt::Display for Because {
 /// Whether the pod waits for this scheduler.
 pub fn is_to_be_placed(pod: &Pod) -> bool {
     !pod.is_scheduled()
-        && !pod.needs.gated
+        && !pod.needs.is_gated()
         && *pod.needs.scheduler == *DEFAULT_SCHEDULER
         && !matches!(&*pod.phase, "Succeeded" | "Failed")
 }

@@ -10,20 +10,32 @@ use crate::controllers::scheduler::cache::Cache;
 use crate::controllers::scheduler::claims::{Stop, key_of};
 use crate::controllers::scheduler::decide::{OnNode, on_every_node};
 use crate::controllers::scheduler::find::Plan;
-use crate::controllers::scheduler::reason::Plugin;
+use crate::controllers::scheduler::reason::{Plugin, Whole};
 use crate::mirror::Tables;
 use crate::model::object::Key;
-use crate::model::pod::Pod;
+use crate::model::pod::{Pod, PodClaim};
+use crate::model::pod_needs::GATED;
 
 /// What can be said about where a pod may go.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Explanation {
-    /// Why no node is looked at, in Kubernetes' words.
-    pub whole: Option<String>,
+    /// Why no node is looked at.
+    pub stopped: Option<Stopped>,
     /// A row for each node, by name; empty if none is looked at.
     pub nodes: Vec<NodeRow>,
     /// The node it goes to as soon as its volumes are bound.
     pub on_its_way_to: Option<Arc<str>>,
+}
+
+/// What ends an attempt before any node is looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stopped {
+    /// The plugin, by its name; empty for one that no plugin stopped.
+    pub by: &'static str,
+    /// In Kubernetes' words.
+    pub words: String,
+    /// The claims that it is about, of the pod's own.
+    pub claims: Vec<Arc<str>>,
 }
 
 /// The verdict on one node.
@@ -55,8 +67,8 @@ impl Explanation {
                 "it goes to {node} once its volumes are bound; the scheduler looks every second"
             );
         }
-        if let Some(whole) = &self.whole {
-            return whole.clone();
+        if let Some(stopped) = &self.stopped {
+            return stopped.words.clone();
         }
         let mut counts: Vec<(usize, Plugin)> = Vec::new();
         for row in &self.nodes {
@@ -81,14 +93,57 @@ impl Explanation {
 
 /// Explains a pod that is on no node.
 pub fn explain(tables: &Tables, pod: &Pod) -> Explanation {
-    let cache = surroundings(tables, pod);
-    let (whole, nodes) = match on_every_node(&cache, pod) {
-        Ok(nodes) => (None, nodes.into_iter().map(row).collect()),
-        Err(Stop::Refused(whole)) => (Some(whole.to_string()), Vec::new()),
-        Err(Stop::Failed(error)) => (Some(error), Vec::new()),
-    };
     let chosen = !pod.nominated_node.is_empty() && !pod.is_scheduled();
-    Explanation { whole, nodes, on_its_way_to: chosen.then(|| pod.nominated_node.clone()) }
+    let on_its_way_to = chosen.then(|| pod.nominated_node.clone());
+    let answers = match gated(pod) {
+        Some(stopped) => Err(stopped),
+        None => on_every_node(&surroundings(tables, pod), pod)
+            .map_err(|stop| why_stopped(stop, tables, pod)),
+    };
+    match answers {
+        Ok(nodes) => {
+            let nodes = nodes.into_iter().map(row).collect();
+            Explanation { stopped: None, nodes, on_its_way_to }
+        }
+        Err(stopped) => Explanation { stopped: Some(stopped), nodes: Vec::new(), on_its_way_to },
+    }
+}
+
+/// A pod with gates does not come into the queue (upstream: PreEnqueue).
+fn gated(pod: &Pod) -> Option<Stopped> {
+    let holds = pod.needs.is_gated() && !pod.is_scheduled();
+    holds.then(|| Stopped { by: "SchedulingGates", words: GATED.to_owned(), claims: Vec::new() })
+}
+
+fn why_stopped(stop: Stop, tables: &Tables, pod: &Pod) -> Stopped {
+    match stop {
+        Stop::Refused(whole) => Stopped {
+            by: whole.plugin().name(),
+            words: whole.to_string(),
+            claims: claims_of(&whole, tables, pod),
+        },
+        Stop::Failed(words) => Stopped { by: "", words, claims: Vec::new() },
+    }
+}
+
+/// The pod's claims that a refusal is about.
+fn claims_of(whole: &Whole, tables: &Tables, pod: &Pod) -> Vec<Arc<str>> {
+    match whole {
+        Whole::ClaimMissing { claim }
+        | Whole::EphemeralMissing { claim }
+        | Whole::ClaimLost { claim, .. }
+        | Whole::ClaimDeleting { claim } => vec![claim.clone()],
+        Whole::NotOwner { claim, .. } => vec![claim.name.clone()],
+        Whole::UnboundImmediate { claims } => claims.clone(),
+        Whole::VolumeMissing { volume } => {
+            let names_it = |used: &&PodClaim| {
+                let claim = tables.claims.get(&key_of(pod, used));
+                claim.is_some_and(|claim| claim.volume_name == *volume)
+            };
+            pod.claims.iter().filter(names_it).map(|used| used.claim.clone()).collect()
+        }
+        Whole::NamesConflict => Vec::new(),
+    }
 }
 
 fn row(on: OnNode) -> NodeRow {

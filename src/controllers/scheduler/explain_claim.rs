@@ -85,7 +85,7 @@ pub fn awaits(tables: &Tables, claim: &Claim) -> Option<Awaits> {
     }
     let using = || tables.pods_using(&claim.meta.key).filter(|pod| !pod.is_terminated());
     let name = |pod: &crate::model::pod::Pod| pod.meta.key.name.clone();
-    if let Some(pod) = using().find(|pod| !pod.is_scheduled() && !pod.needs.gated) {
+    if let Some(pod) = using().find(|pod| !pod.is_scheduled() && !pod.needs.is_gated()) {
         return Some(Awaits::Scheduling { pod: name(pod), verdict: explain(tables, pod) });
     }
     if let Some(pod) = using().find(|pod| pod.is_scheduled()) {

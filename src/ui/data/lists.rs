@@ -130,6 +130,17 @@ impl Lists {
         }
     }
 
+    /// The uid of the claim in a row, where a table shows what claims wait for.
+    pub fn claim_at(&self, table: TableId, at: usize, context: Context<'_>) -> Option<String> {
+        let listed = self.listed(table);
+        match table {
+            TableId::Claims | TableId::Overview => listed.id_at(at),
+            TableId::Tree => self.tree.uid_at(at).map(str::to_owned),
+            TableId::Verdict => Some(listed.target(context, &listed.id_at(at)?)?.uid),
+            _ => None,
+        }
+    }
+
     /// The list behind a table.
     pub fn listed(&self, table: TableId) -> &dyn Listed {
         match table {

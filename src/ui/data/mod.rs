@@ -223,7 +223,7 @@ impl Data {
                         self.verdicts.bring_up_to_date(pod, tables, epoch, state.now_ms);
                     }
                     let verdict = about.and_then(|about| self.verdicts.get(&about.uid));
-                    lists.verdict.follow(verdict, &filter);
+                    lists.verdict.follow(pod.map(|pod| &**pod), verdict, &filter);
                 }
                 TableId::Files => {
                     if let Some(at) = &state.top().files {
@@ -258,13 +258,12 @@ impl Data {
         let mirror = self.mirror.clone();
         mirror.read(|tables| {
             let uids: Vec<String> = match state.table() {
-                Some(TableId::Claims) => {
-                    (top..top + rows).filter_map(|at| self.lists.claims.id_at(at)).collect()
+                Some(table) => {
+                    let context = Context { tables, now: self.now, reasons: &self.reasons };
+                    let claim = |at| self.lists.claim_at(table, at, context);
+                    (top..top + rows).filter_map(claim).collect()
                 }
-                Some(TableId::Overview) => {
-                    (top..top + rows).filter_map(|at| self.lists.problems.id_at(at)).collect()
-                }
-                _ => state.top().target().map(|target| target.uid.clone()).into_iter().collect(),
+                None => state.top().target().map(|target| target.uid.clone()).into_iter().collect(),
             };
             if let View::Why(target) = &state.top().view {
                 let (epoch, now_ms) = (self.reasons.epoch(), state.now_ms);

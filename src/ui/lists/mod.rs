@@ -25,6 +25,7 @@ pub mod events;
 pub mod files;
 pub mod nodes;
 pub mod plugins;
+pub mod pod_claims;
 pub mod pods;
 pub mod stateful_sets;
 pub mod tree;

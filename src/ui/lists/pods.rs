@@ -34,7 +34,12 @@ impl Listing for Pod {
 
     fn sign(&self, _: Context<'_>) -> Sign {
         match (&self.meta.deleting, &*self.phase) {
-            (Some(_), _) | (None, "Pending" | "") => Sign::Busy,
+            (Some(_), _) => Sign::Busy,
+            (None, "Pending" | "") => match self.unscheduled.as_ref().map(|why| &*why.reason) {
+                Some("Unschedulable") => Sign::Fault,
+                Some("SchedulingGated") => Sign::NotYet,
+                Some(_) | None => Sign::Busy,
+            },
             (None, "Running" | "Succeeded") => Sign::Ok,
             (None, "Failed") => Sign::Lost,
             (None, _) => Sign::Unknown,

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::mirror::Tables;
+use crate::model::claim::ClaimPhase;
 use crate::model::kind::{self, Kind};
 use crate::model::object::{Key, Meta, Seconds};
 use crate::model::pod::Pod;
@@ -77,6 +78,11 @@ impl Tree {
     /// How many pods are left out.
     pub fn more(&self) -> usize {
         self.more
+    }
+
+    /// The uid of what a row is; empty for what is missing.
+    pub fn uid_at(&self, at: usize) -> Option<&str> {
+        self.nodes.get(at).map(|node| &*node.uid)
     }
 
     fn push(&mut self, above: &str, depth: usize, kind: &'static Kind, meta: &Meta) -> String {
@@ -233,9 +239,9 @@ fn said(node: &Node, context: Context<'_>) -> Option<(Sign, String, String)> {
         let class = claim.class.as_deref().filter(|class| !class.is_empty()).unwrap_or("no class");
         let unused = tables.pods_using(&claim.meta.key).next().is_none();
         let kept = if unused { ", kept: no pod uses it" } else { "" };
-        let waits = match claims::waits_for_consumer(claim, context) {
-            true => ", waits for a pod; that is intended",
-            false => "",
+        let waits = match (claim.phase, context.reasons.get(uid)) {
+            (ClaimPhase::Bound, _) | (_, None) => String::new(),
+            (_, Some(reason)) => format!(", {}", reason.short),
         };
         let detail = format!("{size} {} {class}{kept}{waits}", claim.access_modes);
         return Some((claim.sign(context), claims::state_word(claim).to_owned(), detail));
@@ -261,12 +267,13 @@ fn said(node: &Node, context: Context<'_>) -> Option<(Sign, String, String)> {
         return Some((sign, format!("{}/{}", set.status.ready, set.replicas), detail));
     }
     let (sign, ready) = workloads::sign_of(uid, context)?;
-    let detail = match tables.stateful_sets.by_uid(uid) {
+    let kept = match tables.stateful_sets.by_uid(uid) {
         Some(set) if set.deletes_claims_with_set => "its claims go with it",
         Some(_) => "its claims stay when it goes",
         None => "",
     };
-    Some((sign, ready, detail.to_owned()))
+    let detail = workloads::in_the_way(uid, tables).unwrap_or_else(|| kept.to_owned());
+    Some((sign, ready, detail))
 }
 
 impl Listed for Tree {

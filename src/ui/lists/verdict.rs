@@ -1,36 +1,44 @@
 //! Where a pod may go: a row for each node, with the filter that said no and
-//! its words. Nodes that take the pod come first.
+//! its words; nodes that take the pod come first. Where no node is asked, a row
+//! for each of the pod's claims instead, since those are what it waits for.
 
 use std::sync::Arc;
 
 use crate::controllers::scheduler::explain::{Answer, Explanation, NodeRow};
 use crate::model::node::Node;
 use crate::model::object::{Key, Seconds};
+use crate::model::pod::Pod;
 use crate::model::row::Row as _;
 use crate::ui::lists::filter::Filter;
+use crate::ui::lists::pod_claims::ClaimList;
 use crate::ui::lists::{Cell, Column, Context, Listed, RowCells, column};
 use crate::ui::sign::Sign;
 use crate::ui::target::Target;
 use crate::ui::theme::Role;
 
 const COLUMNS: &[Column] = &[
-    column("NAME", 'N', 14, 0).growing(1).unsorted(),
-    column("VERDICT", 'V', 8, 0).unsorted(),
-    column("FILTER", 'F', 18, 0).unsorted(),
-    column("SAYS", 'S', 30, 0).growing(5).unsorted(),
+    column("NAME", 'N', 12, 0).growing(1).unsorted(),
+    column("REFUSED BY", 'R', 17, 0).unsorted(),
+    column("SAYS", 'S', 30, 0).growing(9).unsorted(),
 ];
 
-/// The answers of the nodes that the filter lets through.
+/// The verdict on one pod.
 #[derive(Debug, Default)]
 pub struct VerdictList {
     verdict: Option<Arc<Explanation>>,
     filter: Filter,
-    shown: Vec<usize>,
+    nodes: NodeList,
+    claims: ClaimList,
 }
 
 impl VerdictList {
     /// Takes over new answers or another filter; nothing if both are the same.
-    pub fn follow(&mut self, verdict: Option<&Arc<Explanation>>, filter: &Filter) {
+    pub fn follow(
+        &mut self,
+        pod: Option<&Pod>,
+        verdict: Option<&Arc<Explanation>>,
+        filter: &Filter,
+    ) {
         let same = match (&self.verdict, verdict) {
             (Some(held), Some(new)) => Arc::ptr_eq(held, new),
             (None, None) => true,
@@ -41,7 +49,71 @@ impl VerdictList {
         }
         self.verdict = verdict.cloned();
         self.filter = filter.clone();
-        let rows = self.rows();
+        self.nodes = NodeList::new(verdict, filter);
+        let stopped = verdict.and_then(|verdict| verdict.stopped.as_ref());
+        self.claims = match (pod, stopped) {
+            (Some(pod), Some(stopped)) => ClaimList::new(pod, stopped, filter),
+            _ => ClaimList::default(),
+        };
+    }
+
+    fn seen(&self) -> &dyn Listed {
+        match self.verdict.as_ref().and_then(|verdict| verdict.stopped.as_ref()) {
+            Some(_) => &self.claims,
+            None => &self.nodes,
+        }
+    }
+}
+
+impl Listed for VerdictList {
+    fn columns(&self) -> &'static [Column] {
+        self.seen().columns()
+    }
+
+    fn len(&self) -> usize {
+        self.seen().len()
+    }
+
+    fn total(&self) -> usize {
+        self.seen().total()
+    }
+
+    fn id_at(&self, at: usize) -> Option<String> {
+        self.seen().id_at(at)
+    }
+
+    fn position(&self, context: Context<'_>, id: &str) -> Option<usize> {
+        self.seen().position(context, id)
+    }
+
+    fn row(&self, context: Context<'_>, at: usize) -> Option<RowCells> {
+        self.seen().row(context, at)
+    }
+
+    fn target(&self, context: Context<'_>, id: &str) -> Option<Target> {
+        self.seen().target(context, id)
+    }
+
+    fn told(&self, id: &str) -> Option<String> {
+        self.seen().told(id)
+    }
+
+    fn created(&self, context: Context<'_>, at: usize) -> Option<Seconds> {
+        self.seen().created(context, at)
+    }
+}
+
+/// The answers of the nodes that the filter lets through.
+#[derive(Debug, Default)]
+struct NodeList {
+    verdict: Option<Arc<Explanation>>,
+    shown: Vec<usize>,
+}
+
+impl NodeList {
+    fn new(verdict: Option<&Arc<Explanation>>, filter: &Filter) -> Self {
+        let mut list = Self { verdict: verdict.cloned(), shown: Vec::new() };
+        let rows = list.rows();
         let passes = |at: &usize| {
             filter.passes(None, |see| {
                 let _ = see(&rows[*at].node) || see(&words(&rows[*at]));
@@ -52,7 +124,8 @@ impl VerdictList {
             Answer::Takes { score, .. } => (false, -score),
             Answer::Refuses { .. } => (true, 0),
         });
-        self.shown = shown;
+        list.shown = shown;
+        list
     }
 
     fn rows(&self) -> &[NodeRow] {
@@ -68,7 +141,7 @@ impl VerdictList {
 fn details(row: &NodeRow) -> String {
     let node = &row.node;
     let Answer::Refuses { by, words: said, details } = &row.answer else {
-        return format!("{node} takes it: {}", words(row));
+        return format!("{node} {}", words(row));
     };
     let more: Vec<&str> =
         details.iter().map(|text| &**text).filter(|text| !text.is_empty()).collect();
@@ -87,14 +160,14 @@ fn words(row: &NodeRow) -> String {
                 plan.provision.iter().map(|claim| format!("a new volume for {}", claim.name));
             let all: Vec<_> = binds.chain(makes).collect();
             match all.is_empty() {
-                true => format!("score {score}"),
-                false => format!("score {score}, with {}", all.join(", ")),
+                true => format!("takes it, score {score}"),
+                false => format!("takes it, score {score}, with {}", all.join(", ")),
             }
         }
     }
 }
 
-impl Listed for VerdictList {
+impl Listed for NodeList {
     fn columns(&self) -> &'static [Column] {
         COLUMNS
     }
@@ -118,16 +191,11 @@ impl Listed for VerdictList {
 
     fn row(&self, _: Context<'_>, at: usize) -> Option<RowCells> {
         let row = self.at(at)?;
-        let (sign, verdict, filter) = match &row.answer {
-            Answer::Takes { .. } => (Sign::Ok, "takes", Cell::with("-", Role::Dim)),
-            Answer::Refuses { by, .. } => (Sign::Lost, "refuses", Cell::new(by.name())),
+        let (sign, by) = match &row.answer {
+            Answer::Takes { .. } => (Sign::Ok, Cell::with("-", Role::Dim)),
+            Answer::Refuses { by, .. } => (Sign::Lost, Cell::with(by.name(), Role::Lost)),
         };
-        let cells = vec![
-            Cell::new(row.node.to_string()),
-            Cell::with(verdict, sign.role()),
-            filter,
-            Cell::new(words(row)),
-        ];
+        let cells = vec![Cell::new(row.node.to_string()), by, Cell::new(words(row))];
         Some(RowCells { sign, cells })
     }
 

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::diagnosis;
 use crate::mirror::Tables;
 use crate::model::claim::{Claim, ClaimPhase};
 use crate::model::deployment::Deployment;
@@ -151,6 +152,31 @@ impl Listed for Workloads {
     fn created(&self, _: Context<'_>, _: usize) -> Option<Seconds> {
         None
     }
+}
+
+/// What keeps a workload short of pods, or its first pod from its node, in
+/// Kubernetes' words; `None` if all are ready or nothing was said.
+pub fn in_the_way(uid: &str, tables: &Tables) -> Option<String> {
+    let (ready, all) = match tables.stateful_sets.by_uid(uid) {
+        Some(set) => (set.ready_replicas, set.replicas),
+        None => {
+            let deployment = tables.deployments.by_uid(uid)?;
+            (deployment.ready_replicas, deployment.replicas)
+        }
+    };
+    if ready >= all {
+        return None;
+    }
+    let mut pods = pods_of(uid, tables).take(PODS_MAX);
+    let pod = pods.find_map(|pod| {
+        let why = pod.unscheduled.as_ref()?;
+        Some(format!("pod {}: {}", pod.meta.key.name, why.message))
+    });
+    let makers = tables.replica_sets_owned_by(uid).map(|set| &*set.meta.uid).chain([uid]);
+    pod.or_else(|| {
+        let warning = makers.filter_map(|uid| diagnosis::newest_warning(tables, uid)).last()?;
+        Some(format!("{}: {}", warning.reason, warning.message))
+    })
 }
 
 /// What the sign of either kind is, for a tree's root.

@@ -78,6 +78,22 @@ impl<'a> Page<'a> {
         }
     }
 
+    /// Text after a word that stands out, wrapped, cut after so many lines.
+    pub fn at_most(&mut self, lines: usize, role: Role, word: &str, text: &str) {
+        let indent = 1 + text::width(word);
+        let room = self.width.saturating_sub(indent + 1);
+        let mut wrapped = text::wrap(text, room);
+        if wrapped.len() > lines {
+            let rest = wrapped.split_off(lines.saturating_sub(1)).join(" ");
+            wrapped.push(text::fit(&rest, room, self.look.glyphs).into_owned());
+        }
+        for (at, line) in wrapped.into_iter().enumerate() {
+            let before = if at == 0 { format!(" {word}") } else { format!("{:indent$}", "") };
+            let spans = vec![self.span(Role::Title, before), self.span(role, line)];
+            self.lines.push(Line::from(spans));
+        }
+    }
+
     pub fn blank(&mut self) {
         self.lines.push(Line::default());
     }

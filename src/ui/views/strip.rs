@@ -1,8 +1,13 @@
 //! What is said of the row under the cursor, below its table.
 
+use crate::diagnosis;
+use crate::mirror::Tables;
 use crate::model::node::Node;
+use crate::model::pod::Pod;
 use crate::ui::calls::CallFacts;
-use crate::ui::lists::{Cell, Context, Listed, classes, drivers, nodes, plugins, volumes};
+use crate::ui::lists::{
+    Cell, Context, Listed, classes, drivers, nodes, plugins, volumes, workloads,
+};
 use crate::ui::state::TableId;
 use crate::ui::target::Target;
 
@@ -49,6 +54,16 @@ pub fn of_row(
         if let Some(class) = tables.classes.by_uid(&target.uid) {
             return format!("{}: {}", class.provisioner, classes::health(class, context).1);
         }
+        if let Some(pod) = tables.pods.by_uid(&target.uid).filter(|_| table == TableId::Pods)
+            && let Some(words) = of_pod(pod, tables)
+        {
+            return words;
+        }
+        if table == TableId::Workloads
+            && let Some(words) = workloads::in_the_way(&target.uid, tables)
+        {
+            return format!("{}: {words}", target.key());
+        }
         if let Some(driver) = tables.csi_drivers.by_uid(&target.uid) {
             return drivers::in_words(driver, calls, context);
         }
@@ -74,6 +89,17 @@ pub fn of_row(
         TableId::Namespaces => "Enter narrows all lists to this namespace; 0 shows all".into(),
         _ => listed.id_at(at).and_then(|id| listed.told(&id)).unwrap_or_else(|| joined(&cells)),
     }
+}
+
+/// What keeps a pod from running, in Kubernetes' words.
+fn of_pod(pod: &Pod, tables: &Tables) -> Option<String> {
+    let key = &pod.meta.key;
+    if let Some(why) = &pod.unscheduled {
+        return Some(format!("{key}: {}", why.message));
+    }
+    let starts = &*pod.phase == "Pending" && pod.is_scheduled();
+    let warning = diagnosis::newest_warning(tables, &pod.meta.uid).filter(|_| starts)?;
+    Some(format!("{key} on {}: {}: {}", pod.node, warning.reason, warning.message))
 }
 
 /// What a node has attached, uses and could give, in words.

@@ -230,7 +230,7 @@ fn nothing_text(state: &State, data: &Data, table: TableId) -> String {
             "Nothing needs you. :pvc claims  :pv volumes  :sc classes  ? help".into()
         }
         TableId::Files => "nothing is mounted here, or nothing is in it".into(),
-        TableId::Verdict => views::verdict::no_node(state, data),
+        TableId::Verdict => views::verdict::no_row(state, data),
         TableId::Board => "no pod here has a volume, and none is attached".into(),
         _ if state.namespace.is_some() => "nothing in this namespace; 0 shows all".into(),
         _ => "nothing here".into(),

@@ -100,6 +100,53 @@ fn pod_that_no_node_is_asked_about_says_why() {
     });
 }
 
+/// The worker with this in its `spec`, seen from the scheduler's side.
+fn opened_with(console: &mut Console, field: &str, value: Value) {
+    opened(console);
+    let mut pod = worker(80, "1");
+    pod["spec"][field] = value;
+    pod["status"]["conditions"] = json!([]);
+    console.apply::<Pod>(pod).wait(10_000);
+}
+
+#[test]
+fn gated_pod_is_asked_of_no_node_and_its_gate_is_named() {
+    check("verdict_gated", |console| {
+        opened_with(console, "schedulingGates", json!([{"name": "example.com/quota"}]));
+    });
+}
+
+#[test]
+fn claims_that_are_missing_stop_a_pod_and_stand_beside_those_that_do_not() {
+    check("verdict_missing", |console| {
+        let own = |name: &str, claim: &str| json!({"name": name, "persistentVolumeClaim": {"claimName": claim}});
+        let scratch = json!({"name": "scratch", "ephemeral": {"volumeClaimTemplate": {}}});
+        let volumes = json!([own("cache", "cache"), own("logs", "logs"), scratch]);
+        opened_with(console, "volumes", volumes);
+        console.press("j");
+    });
+}
+
+#[test]
+fn claim_in_the_way_of_a_pod_is_one_key_away() {
+    let mut console = Console::sample(80, 24, "dark");
+    console.press(":po\r/mysql-0\rs");
+    assert_eq!(console.under_cursor(), "data-mysql-0");
+    console.press("w");
+    assert!(text(&picture(&console)).contains("claim shop/data-mysql-0"));
+    console.press("\x1b\r");
+    assert!(text(&picture(&console)).contains("journey"));
+    console.press("\x1b\x1b");
+    assert_eq!(console.state.table(), Some(TableId::Pods));
+}
+
+#[test]
+fn pod_of_a_scheduler_that_is_silent_says_whose_turn_it_is() {
+    let mut console = Console::sample(80, 24, "dark");
+    opened_with(&mut console, "schedulerName", json!("batch"));
+    assert!(text(&picture(&console)).contains("next start scheduler batch"));
+}
+
 #[test]
 fn each_insufficient_resource_is_told_with_its_amounts() {
     let mut console = Console::sample(120, 40, "dark");

@@ -13,6 +13,7 @@ use crate::cluster::embedded::kind::{
 use crate::cluster::embedded::status::{ApiError, FieldErrors};
 use crate::cluster::embedded::validation::{metadata, names};
 use crate::model::kind;
+use crate::model::pod_needs::GATED;
 
 /// Pods as they are served.
 pub static ROW: ServedKind = ServedKind {
@@ -139,7 +140,7 @@ fn prepare(object: &mut Value, old: Option<&Value>, subresource: Option<&str>, _
             if !list(object, "/spec/schedulingGates").is_empty() {
                 status["conditions"] = json!([{
                     "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
-                    "message": "Scheduling is blocked due to non-empty scheduling gates",
+                    "message": GATED,
                 }]);
             }
             put(object, "status", Some(status));
