@@ -58,9 +58,9 @@ pub fn next_step(
         Because::NoProvisioner { .. } | Because::ProvisioningOff => {
             Some(format!("{}: nobody provisions for its class", volume_for()))
         }
-        Because::External { provisioner } if nodes_with(tables, provisioner) == 0 => Some(format!(
-            "install the driver {provisioner}, or claim a class that has one ({anew})"
-        )),
+        Because::External { provisioner } if tables.csi_nodes_count(provisioner) == 0 => Some(
+            format!("install the driver {provisioner}, or claim a class that has one ({anew})"),
+        ),
         Because::WaitsForConsumer { .. } => {
             Some("create a pod that uses it: until then Pending is as intended".into())
         }
@@ -87,13 +87,6 @@ pub fn next_step(
         // rest is told of volumes only.
         _ => None,
     }
-}
-
-fn nodes_with(tables: &Tables, driver: &str) -> usize {
-    let has = |node: &&Arc<crate::model::csi::CsiNode>| {
-        node.drivers.iter().any(|known| &*known.name == driver)
-    };
-    tables.csi_nodes.iter().filter(has).count()
 }
 
 /// What lets a claim go that is being deleted.

@@ -44,6 +44,23 @@ impl<K: Eq + Hash> Index<K> {
         one.into_iter().chain(many.into_iter().flatten())
     }
 
+    /// How many rows there are under `at`.
+    pub(super) fn count<Q: Eq + Hash + ?Sized>(&self, at: &Q) -> usize
+    where
+        K: Borrow<Q>,
+    {
+        match self.rows.get(at) {
+            None => 0,
+            Some(Keys::One(_)) => 1,
+            Some(Keys::Many(keys)) => keys.len(),
+        }
+    }
+
+    /// Everything that a row points at, in no order.
+    pub(super) fn points(&self) -> impl Iterator<Item = &K> {
+        self.rows.keys()
+    }
+
     /// The index's own copy of a key.
     pub(super) fn held_key<Q: Eq + Hash + ?Sized>(&self, at: &Q) -> Option<&K>
     where

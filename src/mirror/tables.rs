@@ -9,6 +9,7 @@ use crate::mirror::table::{Change, Table};
 use crate::mirror::timeline::Told;
 use crate::model::attachment::Attachment;
 use crate::model::claim::Claim;
+use crate::model::csi::CsiNode;
 use crate::model::event::Event;
 use crate::model::kind::{self, Kind};
 use crate::model::object::{Key, Meta, ObjectRef, Seconds};
@@ -49,7 +50,7 @@ macro_rules! for_each_kind {
             attachments: $crate::model::attachment::Attachment, index_attachment, alone;
             nodes: $crate::model::node::Node, unindexed, alone;
             csi_drivers: $crate::model::csi::CsiDriver, unindexed, alone;
-            csi_nodes: $crate::model::csi::CsiNode, unindexed, alone;
+            csi_nodes: $crate::model::csi::CsiNode, index_csi_node, alone;
             csi_capacities: $crate::model::csi::CsiCapacity, unindexed, alone;
             attributes_classes: $crate::model::attributes_class::AttributesClass, unindexed, alone;
             stateful_sets: $crate::model::stateful_set::StatefulSet, unindexed, alone;
@@ -159,6 +160,7 @@ pub struct Indexes {
     attachments_by_volume: Index<Arc<str>>,
     attachments_by_node: Index<Arc<str>>,
     volumes_by_host: Index<Arc<str>>,
+    csi_nodes_by_driver: Index<Arc<str>>,
     events_by_uid: Index<Arc<str>>,
     /// Oldest first: what goes when there are too many.
     events_by_age: BTreeSet<(Seconds, Key)>,
@@ -227,6 +229,24 @@ impl Tables {
     /// The volumes whose node affinity names this host: its local volumes.
     pub fn volumes_at<'a>(&'a self, host: &str) -> impl Iterator<Item = &'a Arc<Volume>> + use<'a> {
         rows(&self.volumes, self.indexes.volumes_by_host.get(host))
+    }
+
+    /// The nodes that this CSI driver is registered on.
+    pub fn csi_nodes_with<'a>(
+        &'a self,
+        driver: &str,
+    ) -> impl Iterator<Item = &'a Arc<CsiNode>> + use<'a> {
+        rows(&self.csi_nodes, self.indexes.csi_nodes_by_driver.get(driver))
+    }
+
+    /// On how many nodes a CSI driver is registered, without a look at them.
+    pub fn csi_nodes_count(&self, driver: &str) -> usize {
+        self.indexes.csi_nodes_by_driver.count(driver)
+    }
+
+    /// The CSI drivers that are registered on any node, in no order.
+    pub fn registered_drivers(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.indexes.csi_nodes_by_driver.points()
     }
 
     /// The attachments of this volume, at most one per node.
@@ -362,6 +382,12 @@ fn hosts(volume: &Volume) -> BTreeSet<&Arc<str>> {
 fn index_claim(indexes: &mut Indexes, key: &Key, claim: &Claim, presence: Presence) {
     if !claim.volume_name.is_empty() {
         indexes.claims_by_volume.set(claim.volume_name.clone(), key, presence);
+    }
+}
+
+fn index_csi_node(indexes: &mut Indexes, key: &Key, node: &CsiNode, presence: Presence) {
+    for driver in &node.drivers {
+        indexes.csi_nodes_by_driver.set(driver.name.clone(), key, presence);
     }
 }
 

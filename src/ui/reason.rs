@@ -219,8 +219,7 @@ fn explained(claim: &Claim, explanation: &Explanation, tables: &Tables) -> Reaso
 
 /// On how many nodes a driver is registered.
 pub fn registered(driver: &str, tables: &Tables) -> usize {
-    let nodes = tables.csi_nodes.iter();
-    nodes.filter(|node| node.drivers.iter().any(|known| &*known.name == driver)).count()
+    tables.csi_nodes_count(driver)
 }
 
 /// What an explanation amounts to: whether the controller goes on by itself.

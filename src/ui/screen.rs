@@ -65,11 +65,9 @@ fn head(buffer: &mut Buffer, area: Rect, state: &State, data: &Data, table: Tabl
 }
 
 fn text_view(buffer: &mut Buffer, area: Rect, state: &State, data: &Data) {
-    let lines = views::document(state, data);
     let layer = state.top();
-    let last = lines.len().saturating_sub(usize::from(area.height));
-    let shown = lines.into_iter().skip(layer.scroll.min(last));
-    for (line, y) in shown.zip(area.y..area.y + area.height) {
+    let shown = views::scroll(state, data, usize::from(area.height)).seen(layer.place);
+    for (line, y) in shown.into_iter().zip(area.y..area.y + area.height) {
         let line = if layer.shift == 0 { line } else { shifted(line, layer.shift) };
         buffer.set_line(area.x, y, &line, area.width);
     }

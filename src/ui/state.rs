@@ -43,7 +43,9 @@ pub struct State {
 pub struct Layer {
     pub view: View,
     pub list: ListState,
-    /// Lines scrolled off the top, in views of text.
+    /// Where a view of text is scrolled to.
+    pub place: Place,
+    /// Lines of an editor's diff that are scrolled off the top.
     pub scroll: usize,
     /// Columns scrolled off the left.
     pub shift: u16,
@@ -58,6 +60,14 @@ pub struct Layer {
     pub aspect: Aspect,
     /// Where one is, in a list of files.
     pub files: Option<FilesAt>,
+}
+
+/// A place in a page of text: a line of one of its rows, the first on the
+/// screen. A row is a line, or an entry of a list on however many lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub struct Place {
+    pub row: usize,
+    pub line: usize,
 }
 
 /// What a layer shows.
@@ -348,6 +358,7 @@ impl Layer {
         Self {
             view,
             list: ListState::default(),
+            place: Place::default(),
             scroll: 0,
             shift: 0,
             fetched: Fetched::Nothing,

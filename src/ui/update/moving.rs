@@ -3,7 +3,7 @@
 use crate::ui::command::Act;
 use crate::ui::data::Data;
 use crate::ui::layout;
-use crate::ui::state::State;
+use crate::ui::state::{Place, State};
 use crate::ui::views;
 
 /// Cells scrolled to the side by one key.
@@ -42,18 +42,18 @@ pub fn go(state: &mut State, data: &Data, act: Act) {
         }
         (_, None) => {
             let rows = layout::text_rows(state.height);
-            let last = views::document_len(state, data).saturating_sub(rows);
-            let layer = state.top_mut();
-            let scroll = match act {
-                Act::Up => layer.scroll.saturating_sub(1),
-                Act::Down => layer.scroll + 1,
-                Act::Top => 0,
-                Act::Bottom => usize::MAX,
-                Act::PageUp => layer.scroll.saturating_sub(rows),
-                Act::PageDown => layer.scroll.saturating_add(rows),
-                _ => layer.scroll,
+            let (scroll, place) = (views::scroll(state, data, rows), state.top().place);
+            let place = match act {
+                Act::Up => scroll.up(place, 1),
+                Act::Down => scroll.down(place, 1),
+                Act::Top => Place::default(),
+                Act::Bottom => scroll.end(),
+                Act::PageUp => scroll.up(place, rows),
+                Act::PageDown => scroll.down(place, rows),
+                _ => place,
             };
-            layer.scroll = scroll.min(last);
+            drop(scroll);
+            state.top_mut().place = place;
         }
     }
 }

@@ -303,10 +303,12 @@ pub fn output(page: &mut Page<'_>, node: &Target, volume: &str, data: &Data) {
         return;
     };
     let now = data.instant();
-    let mut any = false;
     // The newest first: its output is what one came for.
-    for record in facts.commands_of(volume).rev() {
-        any = true;
+    let records: Vec<_> = facts.commands_of(volume).rev().collect();
+    if records.is_empty() {
+        page.say(Role::Dim, "no command of this volume was seen");
+    }
+    page.each(&records, |page, record| {
         let (role, ending) = ending(record, now);
         page.columns(&[(role, ending, ENDING)], Role::Title, &format!("$ {}", record.line()));
         match record.output() {
@@ -315,8 +317,5 @@ pub fn output(page: &mut Page<'_>, node: &Target, volume: &str, data: &Data) {
             output => output.lines().for_each(|line| page.raw(Role::Text, &format!("   {line}"))),
         }
         page.blank();
-    }
-    if !any {
-        page.say(Role::Dim, "no command of this volume was seen");
-    }
+    });
 }

@@ -22,12 +22,12 @@ pub fn write(page: &mut Page<'_>, target: &Target, data: &Data) {
         page.say(Role::Dim, none(data));
         return;
     }
-    for call in calls {
+    page.each(calls, |page, call| {
         line(page, call, data);
         json(page, "request", &call.request);
         // What a failed call said stands in its line.
         json(page, "reply", &call.reply);
-    }
+    });
 }
 
 /// Why there is nothing to show.

@@ -21,11 +21,6 @@ use crate::ui::theme::Role;
 use crate::ui::views::driver;
 use crate::ui::views::page::Page;
 
-/// Events shown of one object.
-const EVENTS_MAX: usize = 200;
-/// Local volumes shown of one node.
-const LOCAL_MAX: usize = 200;
-
 pub fn write(page: &mut Page<'_>, target: &Target, data: &Data) {
     data.read(|context| {
         let tables = context.tables;
@@ -202,10 +197,8 @@ fn of_node(page: &mut Page<'_>, node: &Node, context: Context<'_>) {
     page.fact("drivers", if drivers.is_empty() { "(none)" } else { &drivers });
     page.fact("attached", &node.attached_names().collect::<Vec<_>>().join(" "));
     page.fact("in use", &node.volumes_in_use.join(" "));
-    let local = nodes::local_volumes(node, context.tables).take(LOCAL_MAX);
-    for volume in local {
-        page.fact("local disk", &nodes::local_text(volume));
-    }
+    let local: Vec<_> = nodes::local_volumes(node, context.tables).collect();
+    page.each(&local, |page, volume| page.fact("local disk", &nodes::local_text(volume)));
     common(page, &node.meta, context);
 }
 
@@ -230,7 +223,7 @@ pub fn events(page: &mut Page<'_>, uid: &str, context: Context<'_>) {
     }
     events.sort_by_key(|event| (std::cmp::Reverse(event.last_seen), event.meta.key.clone()));
     page.heading("EVENTS");
-    for event in events.iter().take(EVENTS_MAX) {
+    page.each(&events, |page, event| {
         let sign = match event.severity {
             Severity::Warning => Sign::Fault,
             Severity::Normal => Sign::NotYet,
@@ -238,5 +231,5 @@ pub fn events(page: &mut Page<'_>, uid: &str, context: Context<'_>) {
         let times = if event.count > 1 { format!(" x{}", event.count) } else { String::new() };
         let when = format!("{}{times}", age(event.last_seen, context.now));
         page.signed(sign, &when, 9, &format!("{}  {}", event.reason, event.message));
-    }
+    });
 }

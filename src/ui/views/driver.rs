@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::class::StorageClass;
-use crate::model::csi::CsiDriver;
+use crate::model::csi::{CsiDriver, CsiNode, NodeDriver};
 use crate::model::event::Severity;
 use crate::model::quantity::Quantity;
 use crate::model::selector::{LabelSelector, Requirement};
@@ -52,19 +52,23 @@ pub fn of_driver(page: &mut Page<'_>, driver: &CsiDriver, data: &Data, context: 
 /// On which nodes, with the driver's own names and limits.
 fn registered(page: &mut Page<'_>, name: &str, context: Context<'_>) {
     let tables = context.tables;
-    let mut nodes: Vec<String> = Vec::new();
-    for node in tables.csi_nodes.iter() {
-        let Some(own) = node.drivers.iter().find(|own| &*own.name == name) else { continue };
+    let own = |node| Some((node, registration(node, name)?));
+    let nodes: Vec<(&CsiNode, &NodeDriver)> =
+        tables.csi_nodes_with(name).filter_map(|node| own(&**node)).collect();
+    page.fact("registered", &format!("on {} of {} nodes", nodes.len(), tables.nodes.len()));
+    page.each(&nodes, |page, (node, own)| {
         let limit = own.attach_limit.map(|limit| format!(", at most {limit} volumes"));
         let place = match own.topology_keys.join(" ") {
             keys if keys.is_empty() => String::new(),
             keys => format!(", by {keys}"),
         };
         let limit = limit.unwrap_or_default();
-        nodes.push(format!("{} as {}{limit}{place}", node.meta.key.name, own.node_id));
-    }
-    page.fact("registered", &format!("on {} of {} nodes", nodes.len(), tables.nodes.len()));
-    nodes.iter().for_each(|node| page.fact("", node));
+        page.fact("", &format!("{} as {}{limit}{place}", node.meta.key.name, own.node_id));
+    });
+}
+
+fn registration<'a>(node: &'a CsiNode, driver: &str) -> Option<&'a NodeDriver> {
+    node.drivers.iter().find(|own| &*own.name == driver)
 }
 
 /// How the calls to a driver fare, kind by kind.

@@ -12,21 +12,30 @@ pub mod help;
 pub mod journey;
 pub mod page;
 pub mod related;
+pub mod scroll;
 pub mod step;
 pub mod strip;
 pub mod verdict;
 pub mod why;
 
-use ratatui::text::Line;
-
 use crate::ui::data::Data;
 use crate::ui::state::{Fetched, State, View};
 use crate::ui::theme::Role;
-use crate::ui::views::page::Page;
+use crate::ui::views::page::{Page, Part};
+use crate::ui::views::scroll::Scroll;
 
-/// The lines of a view of text; none for tables and the editor.
-pub fn document(state: &State, data: &Data) -> Vec<Line<'static>> {
-    let mut page = Page::new(&data.look, usize::from(state.width));
+/// The seen view of text, to be scrolled through.
+pub fn scroll<'a>(
+    state: &'a State,
+    data: &'a Data,
+    lines: usize,
+) -> Scroll<'a, impl Fn(Part) -> Page<'a>> {
+    Scroll { write: move |part| document(state, data, part), lines }
+}
+
+/// A part of a view of text; tables and the editor have none.
+fn document<'a>(state: &State, data: &'a Data, part: Part) -> Page<'a> {
+    let mut page = Page::of_part(&data.look, usize::from(state.width), part);
     match &state.top().view {
         View::Table(_) | View::Editor(_) => {}
         View::Help => help::write(&mut page, state, data),
@@ -41,15 +50,10 @@ pub fn document(state: &State, data: &Data) -> Vec<Line<'static>> {
         View::Yaml(_) | View::File { .. } => match &state.top().fetched {
             Fetched::Nothing | Fetched::Asked(_) => page.say(Role::Dim, "reading ..."),
             Fetched::Failed(what) => page.say(Role::Error, what),
-            Fetched::Lines(lines) => lines.iter().for_each(|line| page.raw(Role::Text, line)),
+            Fetched::Lines(lines) => page.each(lines, |page, line| page.raw(Role::Text, line)),
         },
     }
-    page.into_lines()
-}
-
-/// How many lines the seen view of text has.
-pub fn document_len(state: &State, data: &Data) -> usize {
-    document(state, data).len()
+    page
 }
 
 /// All rows or lines of the seen view as plain text: for a file.
@@ -59,7 +63,7 @@ pub fn as_text(state: &State, data: &Data) -> String {
         if let View::Editor(editor) = &state.top().view {
             return editor.text.text();
         }
-        for line in document(state, data) {
+        for line in document(state, data, Part::Whole).into_lines() {
             text.push_str(line.to_string().trim_end());
             text.push('\n');
         }

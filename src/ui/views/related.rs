@@ -37,15 +37,15 @@ pub fn write(page: &mut Page<'_>, target: &Target, data: &Data) {
             below_volume(page, volume, tables);
         } else if let Some(class) = tables.classes.by_uid(uid) {
             let name = &*class.meta.key.name;
-            for claim in
-                tables.claims.iter().filter(|c| c.effective_class() == name).take(SHOWN_MAX)
-            {
+            let own = tables.claims.iter().filter(|claim| claim.effective_class() == name);
+            let own: Vec<_> = own.take(SHOWN_MAX).collect();
+            page.each(&own, |page, claim| {
                 let text = format!("claim {} {}", claim.meta.key, claims::state_word(claim));
                 page.indented(1, Role::Text, &text);
-            }
-            for volume in tables.volumes.iter().filter(|v| &*v.class == name).take(SHOWN_MAX) {
-                page.indented(1, Role::Text, &volume_line(volume));
-            }
+            });
+            let own = tables.volumes.iter().filter(|volume| &*volume.class == name);
+            let own: Vec<_> = own.take(SHOWN_MAX).collect();
+            page.each(&own, |page, volume| page.indented(1, Role::Text, &volume_line(volume)));
             this(page, &format!("class {name}"), 3);
             page.indented(5, Role::Text, &format!("provisioner {}", class.provisioner));
         } else if let Some(pod) = tables.pods.by_uid(uid) {
@@ -77,22 +77,22 @@ pub fn write(page: &mut Page<'_>, target: &Target, data: &Data) {
 
 /// A node's local disks, free or with whom, and its pods that have claims.
 fn on_node(page: &mut Page<'_>, node: &Node, tables: &Tables) {
-    let mut any = false;
-    for volume in nodes::local_volumes(node, tables).take(SHOWN_MAX) {
-        any = true;
+    let local: Vec<_> = nodes::local_volumes(node, tables).take(SHOWN_MAX).collect();
+    page.each(&local, |page, volume| {
         page.indented(3, Role::Text, &format!("local disk {}", nodes::local_text(volume)));
         for claim in tables.claims_of(&volume.meta.key.name) {
             users(page, &claim.meta.key, tables, 5);
         }
-    }
-    if !any {
+    });
+    if local.is_empty() {
         page.indented(3, Role::Dim, "no local volume names it");
     }
-    let name = &node.meta.key.name;
-    for pod in tables.pods_on(name).filter(|pod| !pod.claims.is_empty()).take(SHOWN_MAX) {
+    let own = tables.pods_on(&node.meta.key.name).filter(|pod| !pod.claims.is_empty());
+    let own: Vec<_> = own.take(SHOWN_MAX).collect();
+    page.each(&own, |page, pod| {
         let text = format!("pod {} {}", pod.meta.key, pods::state_word(pod));
         page.indented(3, Role::Text, &text);
-    }
+    });
 }
 
 fn this(page: &mut Page<'_>, text: &str, indent: usize) {
@@ -100,9 +100,8 @@ fn this(page: &mut Page<'_>, text: &str, indent: usize) {
 }
 
 fn users(page: &mut Page<'_>, claim: &Key, tables: &Tables, indent: usize) {
-    let mut any = false;
-    for pod in tables.pods_using(claim).take(SHOWN_MAX) {
-        any = true;
+    let pods: Vec<_> = tables.pods_using(claim).take(SHOWN_MAX).collect();
+    page.each(&pods, |page, pod| {
         let owner = match &pod.meta.owner {
             Some(owner) => format!(" of {} {}", owner.kind, owner.name),
             None => String::new(),
@@ -110,8 +109,8 @@ fn users(page: &mut Page<'_>, claim: &Key, tables: &Tables, indent: usize) {
         let on = if pod.node.is_empty() { "no node" } else { &pod.node };
         let text = format!("pod {} {} on {on}{owner}", pod.meta.key.name, pods::state_word(pod));
         page.indented(indent, Role::Text, &text);
-    }
-    if !any {
+    });
+    if pods.is_empty() {
         page.indented(indent, Role::Dim, "no pod uses it");
     }
 }

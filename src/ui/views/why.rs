@@ -158,9 +158,7 @@ fn each_volume(page: &mut Page<'_>, why: &Why) {
     }
     let heading = facts("VOLUME", "SIZE", "MODES", "CLASS", "STATE");
     page.pieces(&[(Role::Heading, &format!("   {heading}REFUSED BECAUSE"))]);
-    for (volume, answer) in &why.volumes {
-        one_volume(page, answer, volume);
-    }
+    page.each(&why.volumes, |page, (volume, answer)| one_volume(page, answer, volume));
     if why.more > 0 {
         page.say(Role::Dim, &format!("and {} more, counted above", why.more));
     }
