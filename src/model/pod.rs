@@ -102,6 +102,11 @@ impl Pod {
             || (self.meta.deleting.is_some() && self.no_container_runs)
     }
 
+    /// Whether the scheduler tried, and no node takes it.
+    pub fn is_unschedulable(&self) -> bool {
+        self.unscheduled.as_ref().is_some_and(|why| &*why.reason == "Unschedulable")
+    }
+
     pub fn is_scheduled(&self) -> bool {
         !self.node.is_empty()
     }

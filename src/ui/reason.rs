@@ -230,8 +230,13 @@ fn sign(claim: &Claim, explanation: &Explanation, tables: &Tables) -> Sign {
     match &explanation.because {
         Because::WaitsForConsumer { .. } => Sign::NotYet,
         Because::External { provisioner } if registered(provisioner, tables) == 0 => Sign::Fault,
+        Because::WaitsForPods { pods, .. } => {
+            let key = |name: &Arc<str>| Key::new(claim.meta.key.namespace.clone(), name.clone());
+            let unplaced =
+                |name| tables.pods.get(&key(name)).is_some_and(|pod| pod.is_unschedulable());
+            if pods.iter().any(unplaced) { Sign::Fault } else { Sign::Busy }
+        }
         Because::External { .. }
-        | Because::WaitsForPods { .. }
         | Because::Smallest { .. }
         | Because::Reserved { .. }
         | Because::DefaultClass { .. }

@@ -265,7 +265,7 @@ impl Data {
                 }
                 None => state.top().target().map(|target| target.uid.clone()).into_iter().collect(),
             };
-            if let View::Why(target) = &state.top().view {
+            if let View::Why(target) | View::Journey(target) = &state.top().view {
                 let (epoch, now_ms) = (self.reasons.epoch(), state.now_ms);
                 match tables.claims.by_uid(&target.uid) {
                     Some(claim) => self.whys.bring_up_to_date(claim, tables, &self.reasons, now_ms),
@@ -274,7 +274,6 @@ impl Data {
                         self.whys.find_other((&object, &target.uid), tables, epoch, now_ms);
                     }
                 }
-                return true;
             }
             let claims = uids.iter().filter_map(|uid| tables.claims.by_uid(uid));
             self.reasons.bring_up_to_date(claims, tables, state.now_ms)

@@ -51,26 +51,21 @@ pub fn waits_for_consumer(claim: &Claim, context: Context<'_>) -> bool {
         && context.tables.pods_using(&claim.meta.key).next().is_none()
 }
 
-/// By what claims are sorted: what can be told without comparing volumes, so
-/// that a row does not jump when its reason is found.
-fn severity(claim: &Claim, context: Context<'_>) -> Sign {
-    match (claim.meta.deleting, claim.phase) {
-        (None, ClaimPhase::Pending | ClaimPhase::Unset) => first_glance(claim, context),
-        _ => claim.sign(context),
-    }
-}
-
 /// What a Pending claim looks like before it has been compared with volumes.
 fn first_glance(claim: &Claim, context: Context<'_>) -> Sign {
-    let class = reason::class_of(claim, context.tables);
-    let driver = class.map(|class| &*class.provisioner);
     if waits_for_consumer(claim, context) {
-        Sign::NotYet
-    } else if driver.is_some_and(|driver| reason::registered(driver, context.tables) > 0) {
-        Sign::Busy
-    } else {
-        Sign::Fault
+        return Sign::NotYet;
     }
+    let tables = context.tables;
+    let Some(class) = reason::class_of(claim, tables) else { return Sign::Fault };
+    let provisioner = &*class.provisioner;
+    let somebody = reason::registered(provisioner, tables) > 0;
+    if class.binding_mode != Some(BindingMode::WaitForFirstConsumer) {
+        return if somebody { Sign::Busy } else { Sign::Fault };
+    }
+    let nobody = !somebody && !provisioner.starts_with("kubernetes.io/");
+    let unplaced = tables.pods_using(&claim.meta.key).any(|pod| pod.is_unschedulable());
+    if nobody || unplaced { Sign::Fault } else { Sign::Busy }
 }
 
 impl Listing for Claim {
@@ -87,6 +82,15 @@ impl Listing for Claim {
                     None => first_glance(self, context),
                 }
             }
+        }
+    }
+
+    /// By this claims are sorted, so that a row does not jump when its reason
+    /// is found.
+    fn glance(&self, context: Context<'_>) -> Sign {
+        match (self.meta.deleting, self.phase) {
+            (None, ClaimPhase::Pending | ClaimPhase::Unset) => first_glance(self, context),
+            _ => self.sign(context),
         }
     }
 
@@ -118,7 +122,7 @@ impl Listing for Claim {
     fn rank(&self, column: Option<usize>, context: Context<'_>) -> Rank {
         let text = |text: &str| Rank::Text(text.into());
         match column {
-            None => Rank::Number(severity(self, context) as i64),
+            None => Rank::Number(self.glance(context) as i64),
             Some(0) => Rank::Text(self.meta.key.namespace.clone()),
             Some(1) => Rank::Text(self.meta.key.name.clone()),
             Some(2) => text(state_word(self)),

@@ -26,6 +26,12 @@ pub trait Listing: Mirrored {
 
     fn sign(&self, context: Context<'_>) -> Sign;
 
+    /// What can be told of it without comparing it with others: it says the
+    /// same for as long as neither the row nor those it points at change.
+    fn glance(&self, context: Context<'_>) -> Sign {
+        self.sign(context)
+    }
+
     /// The cells, one for each of [`Self::COLUMNS`].
     fn cells(&self, context: Context<'_>) -> Vec<super::Cell>;
 

@@ -78,7 +78,7 @@ impl Problems {
     }
 
     fn add<R: Listing>(&mut self, row: &R, context: Context<'_>) -> Option<Problem> {
-        let sign = row.sign(context);
+        let sign = row.glance(context);
         if !sign.needs_person() {
             return None;
         }

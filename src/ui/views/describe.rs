@@ -195,8 +195,9 @@ fn of_node(page: &mut Page<'_>, node: &Node, context: Context<'_>) {
     }
     let drivers = nodes::drivers_text(node, context);
     page.fact("drivers", if drivers.is_empty() { "(none)" } else { &drivers });
-    page.fact("attached", &node.attached_names().collect::<Vec<_>>().join(" "));
-    page.fact("in use", &node.volumes_in_use.join(" "));
+    let or_none = |names: String| if names.is_empty() { "(none)".to_owned() } else { names };
+    page.fact("attached", &or_none(node.attached_names().collect::<Vec<_>>().join(" ")));
+    page.fact("in use", &or_none(node.volumes_in_use.join(" ")));
     let local: Vec<_> = nodes::local_volumes(node, context.tables).collect();
     page.each(&local, |page, volume| page.fact("local disk", &nodes::local_text(volume)));
     common(page, &node.meta, context);
@@ -216,13 +217,19 @@ fn of_event(page: &mut Page<'_>, event: &Event, context: Context<'_>) {
 
 /// The events about an object, newest first. Normal ones are evidence too.
 pub fn events(page: &mut Page<'_>, uid: &str, context: Context<'_>) {
+    events_under(page, "EVENTS", uid, context);
+}
+
+/// The same under a heading of its own.
+pub fn events_under(page: &mut Page<'_>, heading: &str, uid: &str, context: Context<'_>) {
     let mut events: Vec<_> = context.tables.events_about(uid).collect();
     if events.is_empty() {
-        page.say(Role::Dim, "EVENTS  none seen; servers forget them after an hour");
+        let none = format!("{heading}  none seen; servers forget them after an hour");
+        page.say(Role::Dim, &none);
         return;
     }
     events.sort_by_key(|event| (std::cmp::Reverse(event.last_seen), event.meta.key.clone()));
-    page.heading("EVENTS");
+    page.heading(heading);
     page.each(&events, |page, event| {
         let sign = match event.severity {
             Severity::Warning => Sign::Fault,

@@ -197,7 +197,12 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Text after a word that stands out, wrapped, cut after so many lines.
+    /// Text after a word that stands out, wrapped below itself.
+    pub fn after_word(&mut self, word: &str, role: Role, text: &str) {
+        self.at_most(usize::MAX, role, word, text);
+    }
+
+    /// The same, cut after so many lines.
     pub fn at_most(&mut self, lines: usize, role: Role, word: &str, text: &str) {
         let indent = 1 + text::width(word);
         let room = self.width.saturating_sub(indent + 1);

@@ -4,6 +4,8 @@
 use std::fmt::Write as _;
 
 use proptest::prelude::*;
+use pvdeck::model::claim::Claim;
+use pvdeck::model::class::StorageClass;
 use pvdeck::ui::message::{Answer, Message};
 use pvdeck::ui::screen;
 use pvdeck::ui::text::Glyphs;
@@ -105,6 +107,20 @@ pub fn check(name: &str, go: impl Fn(&mut Console)) {
 #[test]
 fn overview_shows_what_is_wrong_first() {
     check("overview", |_| {});
+}
+
+#[test]
+fn claim_that_waits_for_a_pod_needs_nobody_once_its_class_is_there() {
+    let mut console = Console::sample(80, 24, "dark");
+    let before = console.data.problems();
+    console.apply::<Claim>(sample::claim("dev", "late", 90, 8, "Pending", "1Gi", "lazy", ""));
+    console.press(":pvc\r").wait(10_000);
+    assert_eq!(console.data.problems(), before + 1, "its class is missing");
+    console.apply::<StorageClass>(json!({"metadata": {"name": "lazy", "uid": "uid--lazy",
+        "resourceVersion": "91", "creationTimestamp": "2026-11-21T09:40:59Z"},
+        "provisioner": "kubernetes.io/no-provisioner",
+        "volumeBindingMode": "WaitForFirstConsumer"}));
+    assert_eq!(console.data.problems(), before);
 }
 
 #[test]

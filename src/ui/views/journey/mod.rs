@@ -68,7 +68,10 @@ pub fn write(page: &mut Page<'_>, target: &Target, data: &Data) {
             _ => Role::Text,
         };
         let normal = if reason.sign == Sign::NotYet { "This is normal: " } else { "" };
-        page.say(role, &format!("WHY  {normal}{}", reason.text));
+        page.after_word("WHY  ", role, &format!("{normal}{}", reason.text));
+        if let Some(step) = data.whys.get(&target.uid).and_then(|why| why.next.as_deref()) {
+            page.after_word("NEXT ", Role::Text, step);
+        }
         around(page, claim, context);
         page.rule();
         describe::events(page, &target.uid, context);
@@ -134,8 +137,8 @@ fn events_of_pods(page: &mut Page<'_>, claim: &Claim, context: Context<'_>) {
     });
     for pod in waiting.take(PODS_TOLD) {
         if context.tables.events_about(&pod.meta.uid).next().is_some() {
-            page.say(Role::Heading, &format!("of pod {}", pod.meta.key.name));
-            describe::events(page, &pod.meta.uid, context);
+            let heading = format!("EVENTS of pod {}", pod.meta.key.name);
+            describe::events_under(page, &heading, &pod.meta.uid, context);
         }
     }
 }
