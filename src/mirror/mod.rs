@@ -291,6 +291,7 @@ mod tests {
 
     use super::*;
     use crate::model::claim::Claim;
+    use crate::model::csi::CsiNode;
     use crate::model::pod::Pod;
     use crate::model::volume::Volume;
 
@@ -359,6 +360,27 @@ mod tests {
         });
         mirror.apply(row::<Pod>("shop", "web-0", 6, json!({"spec": {"nodeName": "node-2"}})));
         mirror.read(|tables| assert_eq!(tables.pods_on("node-1").count(), 0));
+    }
+
+    #[test]
+    fn drivers_are_found_by_name_while_a_node_has_them() {
+        let drivers = |names: &[&str]| {
+            let driver = |name: &&str| json!({"name": name, "nodeID": "n"});
+            json!({"spec": {"drivers": names.iter().map(driver).collect::<Vec<_>>()}})
+        };
+        let mirror = Mirror::default();
+        mirror.apply(row::<CsiNode>("", "node-1", 1, drivers(&["fast", "slow"])));
+        mirror.apply(row::<CsiNode>("", "node-2", 2, drivers(&["fast"])));
+        mirror.read(|tables| {
+            assert_eq!(names(tables.csi_nodes_with("fast")), ["node-1", "node-2"]);
+            assert_eq!((tables.csi_nodes_count("fast"), tables.csi_nodes_count("slow")), (2, 1));
+        });
+        mirror.apply(row::<CsiNode>("", "node-1", 3, drivers(&["fast"])));
+        mirror.read(|tables| {
+            let there: Vec<&str> = tables.registered_drivers().map(|name| &**name).collect();
+            assert_eq!(there, ["fast"]);
+            assert_eq!(tables.csi_nodes_count("slow"), 0);
+        });
     }
 
     #[test]

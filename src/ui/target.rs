@@ -28,6 +28,17 @@ impl Target {
         }
     }
 
+    /// What is known by its name alone: the cluster has no object of it.
+    pub fn without_object(kind: &'static Kind, name: &str) -> Self {
+        let (namespace, uid) = (String::new(), String::new());
+        Self { kind, namespace, name: name.to_owned(), uid, version: 0 }
+    }
+
+    /// Whether the cluster had an object of it when it was chosen.
+    pub fn has_object(&self) -> bool {
+        !self.uid.is_empty()
+    }
+
     pub fn key(&self) -> Key {
         Key::new(self.namespace.as_str(), self.name.as_str())
     }

@@ -40,6 +40,13 @@ pub fn why_not(command: &Command, state: &State, data: &Data) -> Result<(), Refu
         Scope::Stepping if data.stepping.is_some() => {}
         Scope::Stepping => return Err(Refusal::NotHere),
     }
+    let needs_object = [Act::Edit, Act::Delete, Act::Yaml, Act::TimelineOf];
+    if let Some(target) = target.as_ref().filter(|_| needs_object.contains(&command.act))
+        && !target.has_object()
+    {
+        let (kind, name) = (target.kind.kind, &target.name);
+        return Err(Refusal::Because(format!("there is no {kind} object `{name}`")));
+    }
     match (command.act, target) {
         (Act::Edit | Act::Delete | Act::Rebind, Some(target)) => {
             why_not_write(command.act, &target, data)

@@ -6,7 +6,6 @@ use crate::mirror::Tables;
 use crate::model::attachment::Attachment;
 use crate::model::claim::Claim;
 use crate::model::class::StorageClass;
-use crate::model::csi::CsiDriver;
 use crate::model::deployment::Deployment;
 use crate::model::event::Event;
 use crate::model::kind::{self, Kind};
@@ -16,6 +15,7 @@ use crate::model::pod::Pod;
 use crate::model::stateful_set::StatefulSet;
 use crate::model::volume::Volume;
 use crate::ui::lists::board::BoardList;
+use crate::ui::lists::drivers::Drivers;
 use crate::ui::lists::order::{Lens, Order};
 use crate::ui::lists::plain::PlainList;
 use crate::ui::lists::problems::Problems;
@@ -37,7 +37,7 @@ pub(super) struct Lists {
     pub nodes: Order<Node>,
     pub board: BoardList,
     pub attachments: Order<Attachment>,
-    pub drivers: Order<CsiDriver>,
+    pub drivers: Drivers,
     pub stateful_sets: Order<StatefulSet>,
     pub deployments: Order<Deployment>,
     pub workloads: Workloads,
@@ -68,7 +68,9 @@ impl Lists {
         self.pods.touch(keys(kind::POD), context);
         self.nodes.touch(keys(kind::NODE), context);
         self.attachments.touch(keys(kind::VOLUME_ATTACHMENT), context);
-        self.drivers.touch(keys(kind::CSI_DRIVER), context);
+        if by_kind.contains_key(kind::CSI_DRIVER) || by_kind.contains_key(kind::CSI_NODE) {
+            self.drivers.rebuild(context);
+        }
         self.stateful_sets.touch(keys(kind::STATEFUL_SET), context);
         self.workloads.sets.touch(keys(kind::STATEFUL_SET), context);
         self.deployments.touch(keys(kind::DEPLOYMENT), context);
@@ -78,7 +80,6 @@ impl Lists {
             // Where drivers are changes rarely, and then every claim counts
             // that waits for one.
             self.nodes.touch(keys(kind::CSI_NODE), context);
-            self.drivers.rebuild(context);
             self.claims.rebuild(context);
             self.problems.rebuild(context);
         }

@@ -1,6 +1,7 @@
 //! The row of a storage class.
 
 use crate::model::class::{BindingMode, StorageClass};
+use crate::model::object::Key;
 use crate::ui::age::age;
 use crate::ui::lists::order::{Listing, Rank};
 use crate::ui::lists::{Cell, Column, Context, column};
@@ -49,7 +50,7 @@ pub fn health(class: &StorageClass, context: Context<'_>) -> (Sign, String, Opti
         return (Sign::Ok, "volumes are made by hand or by another program".to_owned(), None);
     }
     let nodes = reason::registered(provisioner, tables);
-    let known = tables.csi_drivers.iter().any(|own| &*own.meta.key.name == provisioner);
+    let known = tables.csi_drivers.get(&Key::cluster(provisioner)).is_some();
     match (nodes, known) {
         (0, true) => (Sign::Fault, "its driver is registered on no node".to_owned(), Some(0)),
         (0, false) if provisioner.starts_with("kubernetes.io/") => {

@@ -19,7 +19,10 @@ pub fn open_delete(state: &mut State, data: &Data) {
     let list = &state.top().list;
     let marked: Vec<Target> = state.table().map_or_else(Vec::new, |table| {
         let listed = data.listed(table);
-        data.read(|context| list.marks.iter().filter_map(|id| listed.target(context, id)).collect())
+        data.read(|context| {
+            let targets = list.marks.iter().filter_map(|id| listed.target(context, id));
+            targets.filter(Target::has_object).collect()
+        })
     });
     let hidden = state.table().map_or(0, |table| {
         let listed = data.listed(table);

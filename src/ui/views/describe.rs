@@ -14,6 +14,7 @@ use crate::model::service::pod_dns_name;
 use crate::model::volume::Volume;
 use crate::ui::age::age;
 use crate::ui::data::Data;
+use crate::ui::lists::drivers::Driver;
 use crate::ui::lists::{Context, claims, classes, nodes, pods, volumes};
 use crate::ui::sign::Sign;
 use crate::ui::target::Target;
@@ -47,10 +48,14 @@ pub fn write(page: &mut Page<'_>, target: &Target, data: &Data) {
                 page.fact("error", &error.message);
             }
             common(page, &attachment.meta, context);
-        } else if let Some(driver) = tables.csi_drivers.by_uid(uid) {
+        } else if !target.has_object() {
+            driver::of_driver(page, Driver::named(&target.name, tables), data, context);
+            return;
+        } else if let Some(object) = tables.csi_drivers.by_uid(uid) {
+            let driver = Driver { name: &target.name, object: Some(&**object) };
             driver::of_driver(page, driver, data, context);
             page.rule();
-            common(page, &driver.meta, context);
+            common(page, &object.meta, context);
         } else if let Some(set) = tables.stateful_sets.by_uid(uid) {
             page.fact("ready", &format!("{} of {}", set.ready_replicas, set.replicas));
             page.fact("claims", &set.template_names(" "));

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::class::StorageClass;
-use crate::model::csi::{CsiDriver, CsiNode, NodeDriver};
+use crate::model::csi::{CsiNode, NodeDriver};
 use crate::model::event::Severity;
 use crate::model::quantity::Quantity;
 use crate::model::selector::{LabelSelector, Requirement};
@@ -12,6 +12,7 @@ use crate::plugins::csi::calls::RpcFigures;
 use crate::plugins::csi::capability::ability_names;
 use crate::ui::age::{age, clock_time, duration};
 use crate::ui::data::Data;
+use crate::ui::lists::drivers::Driver;
 use crate::ui::lists::{Context, classes};
 use crate::ui::sign::Sign;
 use crate::ui::theme::Role;
@@ -31,12 +32,34 @@ const SERVICES: [(&str, &str); 3] = [
     ("NodeGetCapabilities", "node"),
 ];
 
-pub fn of_driver(page: &mut Page<'_>, driver: &CsiDriver, data: &Data, context: Context<'_>) {
-    let name = &*driver.meta.key.name;
+/// What Kubernetes takes where nothing else is said (upstream: the defaults of
+/// `CSIDriverSpec`).
+const FS_GROUP_POLICY: &str = "ReadWriteOnceWithFSType";
+const LIFECYCLE_MODE: &str = "Persistent";
+
+pub fn of_driver(page: &mut Page<'_>, driver: Driver<'_>, data: &Data, context: Context<'_>) {
+    let (name, object) = (driver.name, driver.object);
+    if object.is_none() {
+        page.fact("object", "there is no CSIDriver of its name, so Kubernetes takes the defaults");
+    }
     registered(page, name, context);
-    page.fact("attaches", if driver.attach_required { "yes" } else { "no" });
-    page.fact("modes", &driver.lifecycle_modes.join(" "));
-    page.fact("capacity", if driver.storage_capacity { "published" } else { "not published" });
+    let attaches = match (driver.attaches(), object) {
+        (false, _) => "no",
+        (true, Some(_)) => "yes",
+        (true, None) => "yes: pods wait until its attacher says attached, also if it needs none",
+    };
+    page.fact("attaches", attaches);
+    let modes = object.map(|object| object.lifecycle_modes.join(" "));
+    page.fact("modes", modes.as_deref().unwrap_or(LIFECYCLE_MODE));
+    let pods = object.is_some_and(|object| object.pod_info_on_mount);
+    page.fact("pod info", if pods { "told on mount" } else { "not told on mount" });
+    let policy = object.map(|object| &*object.fs_group_policy).filter(|policy| !policy.is_empty());
+    page.fact("fsGroup", policy.unwrap_or(FS_GROUP_POLICY));
+    let published = driver.tells_capacity();
+    page.fact(
+        "capacity",
+        if published { "published" } else { "not looked at before pods are placed" },
+    );
     for (rpc, service) in SERVICES {
         let said = data.calls.abilities.iter().find(|(own, of, _)| **own == *name && *of == rpc);
         let text = match said {
@@ -136,8 +159,9 @@ pub fn of_provisioner(
     page.rule();
     page.heading("its provisioner");
     page.fact("runs", &classes::health(class, context).1);
-    if context.tables.csi_drivers.iter().any(|own| own.meta.key.name == class.provisioner) {
-        registered(page, &class.provisioner, context);
+    let driver = Driver::named(&class.provisioner, context.tables);
+    if driver.object.is_some() || context.tables.csi_nodes_count(driver.name) > 0 {
+        registered(page, driver.name, context);
     }
     capacities(page, class, context);
     failures(page, class, data, context);

@@ -5,9 +5,8 @@ use crate::mirror::Tables;
 use crate::model::node::Node;
 use crate::model::pod::Pod;
 use crate::ui::calls::CallFacts;
-use crate::ui::lists::{
-    Cell, Context, Listed, classes, drivers, nodes, plugins, volumes, workloads,
-};
+use crate::ui::lists::drivers::Driver;
+use crate::ui::lists::{Cell, Context, Listed, classes, nodes, plugins, volumes, workloads};
 use crate::ui::state::TableId;
 use crate::ui::target::Target;
 
@@ -64,8 +63,8 @@ pub fn of_row(
         {
             return format!("{}: {words}", target.key());
         }
-        if let Some(driver) = tables.csi_drivers.by_uid(&target.uid) {
-            return drivers::in_words(driver, calls, context);
+        if table == TableId::Drivers {
+            return Driver::named(&target.name, tables).in_words(calls, context);
         }
     }
     let cells = listed.row(context, at).map(|row| row.cells).unwrap_or_default();

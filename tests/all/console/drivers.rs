@@ -2,13 +2,15 @@
 
 use jiff::Timestamp;
 use pvdeck::model::csi::{CsiCapacity, CsiDriver, CsiNode};
+use pvdeck::model::object::Key;
 use pvdeck::plugins::csi::calls::{Call, RpcFigures};
 use pvdeck::plugins::flex_volume::drivers::Shown;
 use pvdeck::plugins::flex_volume::reply::DriverCapabilities;
+use pvdeck::ui::state::TableId;
 use serde_json::{Value, json};
 
 use super::sample::{Console, NOW};
-use super::screens::check;
+use super::screens::{check, picture, text};
 
 const DRIVER: &str = "csi.fast.io";
 const STAMP: &str = "2026-08-23T09:41:07Z";
@@ -99,6 +101,64 @@ fn drivers_with_the_last_failure_of_one() {
         told(console);
         console.press(":drivers\r");
     });
+}
+
+/// One driver has a CSIDriver, another is known to nodes alone.
+fn told_of_two(console: &mut Console) {
+    told(console);
+    let own = |name: &str, id: &str| json!({"name": name, "nodeID": id, "topologyKeys": []});
+    for (node, version) in [("node-1", 93), ("node-2", 94)] {
+        let mut drivers = vec![own("csi.bare.io", &format!("bare-{node}"))];
+        if node == "node-1" {
+            drivers.push(own(DRIVER, "fast-1"));
+        }
+        console.apply::<CsiNode>(json!({"metadata": {"name": node, "uid": format!("uid--{node}"),
+            "resourceVersion": version.to_string()}, "spec": {"drivers": drivers}}));
+    }
+}
+
+#[test]
+fn drivers_that_nodes_alone_know_are_listed_too() {
+    check("drivers_bare", |console| {
+        told_of_two(console);
+        console.press(":drivers\r");
+    });
+}
+
+#[test]
+fn a_driver_without_an_object_with_what_kubernetes_takes_for_it() {
+    check("driver_bare", |console| {
+        told_of_two(console);
+        console.press(":drivers\r/bare\r\r");
+    });
+}
+
+#[test]
+fn driver_without_an_object_cannot_be_edited_or_deleted() {
+    let mut console = Console::sample(80, 24, "dark").writable();
+    told_of_two(&mut console);
+    console.press(":drivers\r/bare\r");
+    assert_eq!(console.under_cursor(), "csi.bare.io");
+    for key in ["e", "\u{4}", "y", "t", " \u{4}"] {
+        console.press(key);
+        let shown = text(&picture(&console));
+        assert!(shown.contains("there is no CSIDriver object `csi.bare.io`"), "{key:?}: {shown}");
+        assert_eq!(console.state.dialog, None);
+    }
+}
+
+#[test]
+fn drivers_come_and_go_with_their_nodes() {
+    let mut console = Console::sample(80, 24, "dark");
+    told_of_two(&mut console);
+    console.press(":drivers\rN");
+    let listed = console.data.listed(TableId::Drivers);
+    assert_eq!((listed.len(), listed.id_at(0).as_deref()), (2, Some("csi.bare.io")));
+    console.remove::<CsiNode>(Key::cluster("node-1")).press("N");
+    let listed = console.data.listed(TableId::Drivers);
+    assert_eq!((listed.len(), listed.id_at(0).as_deref()), (2, Some("uid--driver")));
+    console.remove::<CsiNode>(Key::cluster("node-2"));
+    assert_eq!(console.data.listed(TableId::Drivers).len(), 1);
 }
 
 #[test]
