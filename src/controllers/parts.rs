@@ -1,7 +1,10 @@
 //! What every controller works with, and how one write of it goes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use serde_json::Value;
 
 use crate::cluster::write_path::WriteError;
@@ -10,7 +13,7 @@ use crate::controllers::health::Health;
 use crate::controllers::server::Server;
 use crate::controllers::work_loop::{Outcome, Pass};
 use crate::mirror::Mirror;
-use crate::model::clock::Clock;
+use crate::model::clock::{Clock, TimerUse};
 use crate::model::object::ObjectRef;
 use crate::model::write::Write;
 
@@ -107,6 +110,13 @@ impl Parts {
             self.server.nothing_to_do(object, why);
         }
         Pass::done()
+    }
+
+    /// Names an object again after so many seconds.
+    pub fn wake(&self, object: ObjectRef, seconds: i64) -> BoxFuture<'static, Vec<ObjectRef>> {
+        let seconds = u64::try_from(seconds).unwrap_or(1);
+        let sleep = self.clock.sleep(Duration::from_secs(seconds), TimerUse::Work);
+        sleep.map(move |()| vec![object]).boxed()
     }
 
     /// Tells all of these.

@@ -289,3 +289,16 @@ fn gone(removed: Result<(), HostError>) -> Result<(), HostError> {
         removed => removed,
     }
 }
+
+/// The names of a path; `.` and empty ones left out, `..` taken back.
+pub fn names_of_path(path: &str) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in path.split('/') {
+        match name {
+            "" | "." => {}
+            ".." => drop(names.pop()),
+            name => names.push(name.to_owned()),
+        }
+    }
+    names
+}

@@ -59,7 +59,9 @@ impl Embedded {
         warnings.extend(metadata::drop_repeated_owners(&mut object));
         self.check_namespace(call, text(&object, "name"))?;
         check_named(call, &object)?;
-        for tries in 1.. {
+        let mut tries = 0;
+        loop {
+            tries += 1;
             if let Some(base) = &generated_from {
                 metadata::metadata(&mut object).insert("name".into(), generated(base).into());
             }
@@ -106,7 +108,6 @@ impl Embedded {
                 return Err(name_not_generated(served.names(), &name));
             }
         }
-        unreachable!("the loop ends by its last try")
     }
 
     /// A namespaced object needs a namespace that is not going.

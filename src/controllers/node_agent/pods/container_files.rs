@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::mounts::{ContainerDevice, ContainerMount};
-use crate::plugins::host::files::{FileEntry, FileFacts};
+use crate::plugins::host::files::{FileEntry, FileFacts, names_of_path};
 use crate::plugins::host::mount_table::is_at_or_below;
 use crate::plugins::host::{FileFault, FileKind, FileRequest, Files, Host, HostError};
 
@@ -160,7 +160,7 @@ impl ContainerFiles {
 
     /// Follows links in the container's terms; the last part only if `follow`.
     async fn resolve(&self, path: &str, follow: bool) -> Result<Place, HostError> {
-        let mut rest = parts(path);
+        let mut rest = names_of_path(path);
         rest.reverse();
         let mut done = String::new();
         let mut links = 0;
@@ -188,7 +188,7 @@ impl ContainerFiles {
                 return Err(fault("open", path, FileFault::Other(text)));
             }
             let through = if to.starts_with('/') { to } else { format!("{done}/{to}") };
-            let mut through = parts(&through);
+            let mut through = names_of_path(&through);
             through.reverse();
             rest.extend(through);
             done = String::new();
@@ -220,19 +220,6 @@ impl ContainerFiles {
         let on_host = if on_host.is_empty() { "/".to_owned() } else { on_host };
         Place { path: path.to_owned(), on_host, read_only: mount.read_only, is_own_root: false }
     }
-}
-
-/// The names of a path; `.` and empty ones left out, `..` taken back.
-fn parts(path: &str) -> Vec<String> {
-    let mut parts: Vec<String> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part.to_owned()),
-        }
-    }
-    parts
 }
 
 fn parent(path: &str) -> &str {

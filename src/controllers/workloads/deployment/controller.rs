@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::controllers::parts::Parts;
@@ -13,7 +11,6 @@ use crate::controllers::workloads::deployment::decide::{Next, Target, View, deci
 use crate::controllers::workloads::owners::{Controllers, Orphans};
 use crate::controllers::workloads::shell::{Carried, STEPS_MAX, unsettled};
 use crate::mirror::Tables;
-use crate::model::clock::TimerUse;
 use crate::model::deployment::Deployment;
 use crate::model::kind;
 use crate::model::object::{Key, ObjectRef};
@@ -58,7 +55,7 @@ impl DeploymentController {
                 Next::Rest { wake } => {
                     let mut pass =
                         self.parts.rest(&object, permitted, "its ReplicaSets are as wanted");
-                    pass.operation = wake.map(|seconds| self.wake(object, seconds));
+                    pass.operation = wake.map(|seconds| self.parts.wake(object, seconds));
                     return pass;
                 }
             };
@@ -115,12 +112,6 @@ impl DeploymentController {
             let now = self.parts.clock.now().as_second();
             decide(&View { target, sets: &sets, orphans: &orphans, old_pods_run, now, collisions })
         })
-    }
-
-    fn wake(&self, object: ObjectRef, seconds: i64) -> BoxFuture<'static, Vec<ObjectRef>> {
-        let seconds = u64::try_from(seconds).unwrap_or(1);
-        let sleep = self.parts.clock.sleep(Duration::from_secs(seconds), TimerUse::Work);
-        sleep.map(move |()| vec![object]).boxed()
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {

@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::Value;
 
@@ -16,7 +14,6 @@ use crate::controllers::workloads::replica_set::decide::{
 };
 use crate::controllers::workloads::shell::{Act, Carried, STEPS_MAX, unsettled};
 use crate::mirror::Tables;
-use crate::model::clock::TimerUse;
 use crate::model::kind;
 use crate::model::object::{Key, ObjectRef};
 use crate::model::pod::Pod;
@@ -78,7 +75,7 @@ impl ReplicaSetController {
                 Next::Fail(error) => return Pass::new(Outcome::Failed(error)),
                 Next::Rest { wake } => {
                     let mut pass = self.parts.rest(&object, permitted, "its pods are as wanted");
-                    pass.operation = wake.map(|seconds| self.wake(object, seconds));
+                    pass.operation = wake.map(|seconds| self.parts.wake(object, seconds));
                     return pass;
                 }
             }
@@ -134,12 +131,6 @@ impl ReplicaSetController {
             }
             (carried, _) => carried.end().map_or(Ok(()), |pass| Err(Box::new(pass))),
         }
-    }
-
-    fn wake(&self, object: ObjectRef, seconds: i64) -> BoxFuture<'static, Vec<ObjectRef>> {
-        let seconds = u64::try_from(seconds).unwrap_or(1);
-        let sleep = self.parts.clock.sleep(Duration::from_secs(seconds), TimerUse::Work);
-        sleep.map(move |()| vec![object]).boxed()
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {

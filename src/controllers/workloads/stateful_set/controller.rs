@@ -3,9 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::Value;
 
@@ -17,7 +15,6 @@ use crate::controllers::workloads::stateful_set::decide::{Memory, Next, View, de
 use crate::controllers::workloads::stateful_set::set::{Set, parse_pod_name};
 use crate::mirror::Tables;
 use crate::model::claim::Claim;
-use crate::model::clock::TimerUse;
 use crate::model::kind;
 use crate::model::object::{Key, ObjectRef};
 use crate::model::pod::Pod;
@@ -91,7 +88,7 @@ impl StatefulSetController {
                 Next::Rest { because, wake } => {
                     let mut pass =
                         self.parts.rest(&object, journey.permitted, &because.to_string());
-                    pass.operation = wake.map(|seconds| self.wake(object, seconds));
+                    pass.operation = wake.map(|seconds| self.parts.wake(object, seconds));
                     return pass;
                 }
             }
@@ -238,12 +235,6 @@ impl StatefulSetController {
     }
 
     /// Looks at the set again after so many seconds.
-    fn wake(&self, object: ObjectRef, seconds: i64) -> BoxFuture<'static, Vec<ObjectRef>> {
-        let seconds = u64::try_from(seconds).unwrap_or(1);
-        let sleep = self.parts.clock.sleep(Duration::from_secs(seconds), TimerUse::Work);
-        sleep.map(move |()| vec![object]).boxed()
-    }
-
     fn lock(&self) -> MutexGuard<'_, ByKind> {
         self.orphans.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::plugins::host::files::names_of_path;
 use crate::plugins::host::mount_table::is_at_or_below;
 use crate::plugins::host::simulated::tree::{Content, Entry, Tree};
 use crate::plugins::host::{FileFault, MountEntry, MountTable};
@@ -205,7 +206,7 @@ impl State {
         follow: bool,
     ) -> Result<(Place, Option<Entry>), FileFault> {
         let machine = self.machines.get(node).ok_or(FileFault::NotFound)?;
-        let mut rest: Vec<String> = parts(path);
+        let mut rest: Vec<String> = names_of_path(path);
         let mut done = String::new();
         for _ in 0..256 {
             let at = if done.is_empty() { "/" } else { &done };
@@ -218,9 +219,9 @@ impl State {
                 _ => None,
             });
             if let Some(to) = link {
-                let mut through = parts(&to);
+                let mut through = names_of_path(&to);
                 if !to.starts_with('/') {
-                    let mut from = parts(super::tree::parent(&done));
+                    let mut from = names_of_path(super::tree::parent(&done));
                     from.append(&mut through);
                     through = from;
                 }
@@ -256,17 +257,4 @@ impl State {
         let shows = |mounted: &&Mounted| matches!(&mounted.fs, FsRef::Disk(own) if **own == *id);
         machine.mounts.iter().filter(shows).count()
     }
-}
-
-/// The names of a path; `.` and empty ones left out, `..` taken back.
-fn parts(path: &str) -> Vec<String> {
-    let mut parts: Vec<String> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part.to_owned()),
-        }
-    }
-    parts
 }
