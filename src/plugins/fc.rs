@@ -1,20 +1,15 @@
 //! `kubernetes.io/fc`, for display: what would be looked for and run is shown,
 //! never executed. Attaching is a formality.
 
-use std::sync::Arc;
-
-use futures::future::{FutureExt, ready};
-
 use crate::model::volume_source::{FibreChannel, VolumeSource, VolumeSpec};
 use crate::plugins::error::PluginError;
-use crate::plugins::host::Host;
 use crate::plugins::kinds;
-use crate::plugins::plugin::{Done, FoundVolume, NodeVolume, PluginFacts, Published, VolumePlugin};
-use crate::plugins::shown::{self, only_shown, show};
-use crate::plugins::steps;
+use crate::plugins::layout::Layout;
+use crate::plugins::plugin::PluginFacts;
+use crate::plugins::shown::{Commands, ShownKind};
 
-/// The plugin for `fc` volumes.
-pub struct FibreChannelPlugin;
+/// The kind of `fc` volumes.
+pub struct FibreChannelKind;
 
 fn unit(spec: &VolumeSpec) -> Result<&FibreChannel, PluginError> {
     match &spec.source {
@@ -32,7 +27,7 @@ fn unit_name(unit: &FibreChannel) -> String {
 }
 
 /// What is looked at to find the device, then the rescan and a second look.
-pub fn find_commands(unit: &FibreChannel) -> Vec<Vec<String>> {
+fn find_commands(unit: &FibreChannel) -> Commands {
     let lun = unit.lun.unwrap_or_default();
     let by_wwn = unit.target_wwns.iter().map(|wwn| {
         let wwn = wwn.to_lowercase();
@@ -46,7 +41,7 @@ pub fn find_commands(unit: &FibreChannel) -> Vec<Vec<String>> {
 }
 
 /// What releases a device.
-pub fn release_commands(device: &str) -> Vec<Vec<String>> {
+fn release_commands(device: &str) -> Commands {
     let name = device.rsplit('/').next().unwrap_or_default();
     let remove = format!("echo 1 > /sys/block/{name}/device/delete");
     [&["multipath", "-f", device][..], &["blockdev", "--flushbufs", device], &["sh", "-c", &remove]]
@@ -55,7 +50,9 @@ pub fn release_commands(device: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-impl VolumePlugin for FibreChannelPlugin {
+impl ShownKind for FibreChannelKind {
+    const FIELD: &'static str = "fc";
+
     fn facts(&self) -> PluginFacts {
         kinds::FC.facts.clone()
     }
@@ -69,54 +66,16 @@ impl VolumePlugin for FibreChannelPlugin {
         Ok(format!("[{}]:{lun}", unit.target_wwns.join(" ")))
     }
 
-    fn attach<'a>(&'a self, _spec: &'a VolumeSpec, _node: &'a str) -> Done<'a, String> {
-        shown::attached()
+    fn connect(&self, spec: &VolumeSpec) -> Result<Commands, PluginError> {
+        Ok(find_commands(unit(spec)?))
     }
 
-    fn detach<'a>(&'a self, _volume_name: &'a str, _node: &'a str) -> Done<'a, ()> {
-        shown::detached()
+    fn device_mount(&self, layout: &Layout, spec: &VolumeSpec) -> Result<String, PluginError> {
+        Ok(layout.fc_device_mount(&unit_name(unit(spec)?)))
     }
 
-    fn wait_for_attach<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, String> {
-        async move {
-            show(volume, find_commands(unit(&volume.spec)?)).await?;
-            Err(only_shown("fc"))
-        }
-        .boxed()
-    }
-
-    fn device_mount_path<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, Option<String>> {
-        let path = unit(&volume.spec);
-        let path = path.map(|unit| Some(volume.host.layout().fc_device_mount(&unit_name(unit))));
-        ready(path).boxed()
-    }
-
-    fn stage<'a>(&'a self, _volume: &'a NodeVolume) -> Done<'a, ()> {
-        shown::not_here("fc")
-    }
-
-    fn unstage<'a>(&'a self, volume: &'a NodeVolume, path: &'a str) -> Done<'a, ()> {
-        async move {
-            steps::clean_up(&*volume.host, &volume.on_behalf(), path).await?;
-            show(volume, release_commands(&volume.device_path)).await
-        }
-        .boxed()
-    }
-
-    fn publish<'a>(&'a self, _volume: &'a NodeVolume) -> Done<'a, Published> {
-        shown::not_here("fc")
-    }
-
-    fn unpublish<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, ()> {
-        shown::unpublish(self, volume)
-    }
-
-    fn reconstruct<'a>(
-        &'a self,
-        _host: &'a Arc<dyn Host>,
-        found: &'a FoundVolume,
-    ) -> Done<'a, VolumeSpec> {
-        shown::reconstruct("fc", found)
+    fn release(&self, _: &VolumeSpec, device: &str) -> Result<Commands, PluginError> {
+        Ok(release_commands(device))
     }
 }
 
@@ -130,7 +89,7 @@ mod tests {
     fn names_follow_the_kind_of_address() {
         let name = |fc: serde_json::Value| {
             let spec = VolumeSpec::from_inline(&json!({"name": "v", "fc": fc}));
-            let volume = FibreChannelPlugin.volume_name(&spec).expect("fc");
+            let volume = FibreChannelKind.volume_name(&spec).expect("fc");
             (volume, unit_name(unit(&spec).expect("fc")))
         };
         let wwn = name(json!({"targetWWNs": ["50a", "50b"], "lun": 1}));

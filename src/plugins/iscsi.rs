@@ -2,20 +2,15 @@
 //! never executed, so a pod with such a volume waits with a message that says
 //! so. Attaching is a formality that makes exclusive use enforceable.
 
-use std::sync::Arc;
-
-use futures::future::{FutureExt, ready};
-
 use crate::model::volume_source::{Iscsi, VolumeSource, VolumeSpec};
 use crate::plugins::error::PluginError;
-use crate::plugins::host::Host;
 use crate::plugins::kinds;
-use crate::plugins::plugin::{Done, FoundVolume, NodeVolume, PluginFacts, Published, VolumePlugin};
-use crate::plugins::shown::{self, only_shown, show};
-use crate::plugins::steps;
+use crate::plugins::layout::Layout;
+use crate::plugins::plugin::PluginFacts;
+use crate::plugins::shown::{Commands, ShownKind};
 
-/// The plugin for `iscsi` volumes.
-pub struct IscsiPlugin;
+/// The kind of `iscsi` volumes.
+pub struct IscsiKind;
 
 fn target(spec: &VolumeSpec) -> Result<&Iscsi, PluginError> {
     match &spec.source {
@@ -38,7 +33,7 @@ fn words(text: &str) -> Vec<String> {
 
 /// The commands that log in and make the device appear, in their order. CHAP
 /// keys are left out, as they are never logged.
-pub fn login_commands(target: &Iscsi) -> Vec<Vec<String>> {
+fn login_commands(target: &Iscsi) -> Commands {
     let (iface, iqn) = (&target.interface, &target.iqn);
     let mut commands = vec![format!("iscsiadm -m iface -I {iface} -o show")];
     for portal in &target.portals {
@@ -65,7 +60,7 @@ pub fn login_commands(target: &Iscsi) -> Vec<Vec<String>> {
 }
 
 /// The commands that log out and forget the target.
-pub fn logout_commands(target: &Iscsi) -> Vec<Vec<String>> {
+fn logout_commands(target: &Iscsi) -> Commands {
     let mut commands = Vec::new();
     for portal in &target.portals {
         let node = format!(
@@ -79,7 +74,9 @@ pub fn logout_commands(target: &Iscsi) -> Vec<Vec<String>> {
     commands.iter().map(|command| words(command)).collect()
 }
 
-impl VolumePlugin for IscsiPlugin {
+impl ShownKind for IscsiKind {
+    const FIELD: &'static str = "iscsi";
+
     fn facts(&self) -> PluginFacts {
         kinds::ISCSI.facts.clone()
     }
@@ -90,57 +87,18 @@ impl VolumePlugin for IscsiPlugin {
         Ok(format!("{portal}:{}:{}", target.iqn, target.lun))
     }
 
-    fn attach<'a>(&'a self, _spec: &'a VolumeSpec, _node: &'a str) -> Done<'a, String> {
-        shown::attached()
+    fn connect(&self, spec: &VolumeSpec) -> Result<Commands, PluginError> {
+        Ok(login_commands(target(spec)?))
     }
 
-    fn detach<'a>(&'a self, _volume_name: &'a str, _node: &'a str) -> Done<'a, ()> {
-        shown::detached()
+    fn device_mount(&self, layout: &Layout, spec: &VolumeSpec) -> Result<String, PluginError> {
+        let target = target(spec)?;
+        let portal = with_port(target.portals.first().map_or("", |portal| &**portal));
+        Ok(layout.iscsi_device_mount(&target.interface, &portal, &target.iqn, target.lun))
     }
 
-    fn wait_for_attach<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, String> {
-        async move {
-            show(volume, login_commands(target(&volume.spec)?)).await?;
-            Err(only_shown("iscsi"))
-        }
-        .boxed()
-    }
-
-    fn device_mount_path<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, Option<String>> {
-        let path = target(&volume.spec).map(|target| {
-            let portal = with_port(target.portals.first().map_or("", |portal| &**portal));
-            let layout = volume.host.layout();
-            Some(layout.iscsi_device_mount(&target.interface, &portal, &target.iqn, target.lun))
-        });
-        ready(path).boxed()
-    }
-
-    fn stage<'a>(&'a self, _volume: &'a NodeVolume) -> Done<'a, ()> {
-        shown::not_here("iscsi")
-    }
-
-    fn unstage<'a>(&'a self, volume: &'a NodeVolume, path: &'a str) -> Done<'a, ()> {
-        async move {
-            steps::clean_up(&*volume.host, &volume.on_behalf(), path).await?;
-            show(volume, logout_commands(target(&volume.spec)?)).await
-        }
-        .boxed()
-    }
-
-    fn publish<'a>(&'a self, _volume: &'a NodeVolume) -> Done<'a, Published> {
-        shown::not_here("iscsi")
-    }
-
-    fn unpublish<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, ()> {
-        shown::unpublish(self, volume)
-    }
-
-    fn reconstruct<'a>(
-        &'a self,
-        _host: &'a Arc<dyn Host>,
-        found: &'a FoundVolume,
-    ) -> Done<'a, VolumeSpec> {
-        shown::reconstruct("iscsi", found)
+    fn release(&self, spec: &VolumeSpec, _: &str) -> Result<Commands, PluginError> {
+        Ok(logout_commands(target(spec)?))
     }
 }
 
@@ -166,6 +124,6 @@ mod tests {
             "iscsiadm -m discoverydb -t sendtargets -p 10.0.0.1:3260 -I default -o new"
         );
         assert_eq!(lines[11], "iscsiadm -m node -p [fd00::1]:3261 -T iqn.x -I default --login");
-        assert_eq!(IscsiPlugin.volume_name(&spec).as_deref(), Ok("10.0.0.1:iqn.x:2"));
+        assert_eq!(IscsiKind.volume_name(&spec).as_deref(), Ok("10.0.0.1:iqn.x:2"));
     }
 }

@@ -189,14 +189,6 @@ impl VolumePlugin for Legacy {
         .boxed()
     }
 
-    fn unpublish<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, ()> {
-        async move {
-            let target = self.pod_path(volume);
-            steps::clean_up(&*volume.host, &volume.on_behalf(), &target).await
-        }
-        .boxed()
-    }
-
     fn block_paths(&self, volume: &NodeVolume) -> Option<BlockPaths> {
         if !self.kind.facts.can(Capability::Block) {
             return None;

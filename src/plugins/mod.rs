@@ -52,6 +52,7 @@ use std::sync::Arc;
 
 use crate::plugins::host::Disks;
 use crate::plugins::plugin::{Plugins, VolumePlugin};
+use crate::plugins::shown::Shown;
 pub use error::PluginError;
 
 /// The plugins that nodes and the attach/detach controller know. With
@@ -65,8 +66,8 @@ pub fn for_nodes(disks: &Arc<dyn Disks>, legacy_kinds: bool) -> Plugins {
         Arc::new(empty_dir::EmptyDir),
         Arc::new(key_files::KeyFiles::ConfigMap),
         Arc::new(key_files::KeyFiles::Secret),
-        Arc::new(iscsi::IscsiPlugin),
-        Arc::new(fc::FibreChannelPlugin),
+        Arc::new(Shown(iscsi::IscsiKind)),
+        Arc::new(Shown(fc::FibreChannelKind)),
         Arc::new(block_disk::BlockDisk::new(disks.clone())),
     ];
     if legacy_kinds {

@@ -17,6 +17,7 @@ use crate::model::volume::Source;
 use crate::model::volume_source::{VolumeSource, VolumeSpec};
 use crate::plugins::format_and_mount::Content;
 use crate::plugins::host::{Command, Host, HostError, OnBehalf};
+use crate::plugins::steps;
 
 pub use crate::plugins::error::PluginError;
 
@@ -426,8 +427,12 @@ pub trait VolumePlugin: Send + Sync {
     /// Makes the volume appear in the pod's directory (`SetUp`).
     fn publish<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, Published>;
 
-    /// Takes it away from the pod's directory (`TearDown`).
-    fn unpublish<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, ()>;
+    /// Takes it away from the pod's directory (`TearDown`). By default whatever
+    /// is mounted there is unmounted and the directory removed.
+    fn unpublish<'a>(&'a self, volume: &'a NodeVolume) -> Done<'a, ()> {
+        let target = self.pod_path(volume);
+        async move { steps::clean_up(&*volume.host, &volume.on_behalf(), &target).await }.boxed()
+    }
 
     /// The commands that make the volume appear for its pod if each succeeds,
     /// from the first, as far as they are known beforehand. `content`: what is

@@ -143,13 +143,7 @@ pub async fn map_block(
         if there.is_none() {
             files.write(&bound, b"", MOUNT_POINT_MODE).await?;
         }
-        let command = Command::Mount {
-            source: device.to_owned(),
-            target: bound.clone(),
-            fs_type: String::new(),
-            options: vec!["bind".to_owned()],
-        };
-        mount(host, &on_behalf, command).await?;
+        mount(host, &on_behalf, Command::bind_plain(device, &*bound)).await?;
     }
     files.make_directories(&paths.volume_map, MOUNT_POINT_MODE).await?;
     files.link(&format!("{}/{}", paths.volume_map, volume.spec.name), device).await?;

@@ -122,13 +122,7 @@ async fn on_host(host: &Arc<dyn Host>, action: &MachineAction) -> Result<(), Str
     match action {
         MachineAction::Mount { path, size } => {
             told(files.make_directories(path, 0o755).await)?;
-            let command = Command::Mount {
-                source: "tmpfs".into(),
-                target: path.clone(),
-                fs_type: "tmpfs".into(),
-                options: vec![format!("size={size}")],
-            };
-            run(host, command).await
+            run(host, Command::tmpfs("tmpfs", &**path, vec![format!("size={size}")])).await
         }
         MachineAction::Unmount { path } => {
             run(host, Command::Unmount { target: path.clone(), force: false }).await

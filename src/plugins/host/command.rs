@@ -73,6 +73,26 @@ pub enum Verb {
 }
 
 impl Command {
+    /// A bind mount of a device or of part of a volume, which takes no options.
+    pub fn bind_plain(source: impl Into<String>, target: impl Into<String>) -> Self {
+        Self::Mount {
+            source: source.into(),
+            target: target.into(),
+            fs_type: String::new(),
+            options: vec!["bind".to_owned()],
+        }
+    }
+
+    /// A mount of a filesystem in memory; `source` is only shown.
+    pub fn tmpfs(
+        source: impl Into<String>,
+        target: impl Into<String>,
+        options: Vec<String>,
+    ) -> Self {
+        let fs_type = "tmpfs".to_owned();
+        Self::Mount { source: source.into(), target: target.into(), fs_type, options }
+    }
+
     /// A bind mount: always two commands, the second of which sets the
     /// options. `kept` are the flags that the source's filesystem has now.
     pub fn bind(source: &str, target: &str, options: &[String], kept: &[String]) -> [Self; 2] {

@@ -93,12 +93,7 @@ async fn bind(
         files.make_directories(directory, DIRECTORY_MODE).await.map_err(words)?;
         files.write(target, b"", 0o640).await.map_err(words)?;
     }
-    let command = Command::Mount {
-        source,
-        target: target.clone(),
-        fs_type: String::new(),
-        options: vec!["bind".to_owned()],
-    };
+    let command = Command::bind_plain(source, &**target);
     let record = host.run(on_behalf, command).await.map_err(words)?;
     if record.succeeded() { Ok(()) } else { Err(record.output().to_owned()) }
 }

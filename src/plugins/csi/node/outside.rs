@@ -73,12 +73,7 @@ impl CsiPlugin {
             return steps::unmount(host, &volume.on_behalf(), path, false).await;
         }
         Files(host).make_directories(path, MOUNT_POINT_MODE).await?;
-        let command = Command::Mount {
-            source: client.driver().to_string(),
-            target: path.to_owned(),
-            fs_type: "tmpfs".to_owned(),
-            options: Vec::new(),
-        };
+        let command = Command::tmpfs(&**client.driver(), path, Vec::new());
         steps::mount(host, &volume.on_behalf(), command).await
     }
 
@@ -103,13 +98,7 @@ impl CsiPlugin {
         show.disks.create(&id, bytes).await?;
         let device = show.disks.attach(&on_behalf, &id, host.node(), false).await?;
         Files(host).write(path, b"", MOUNT_POINT_MODE).await?;
-        let command = Command::Mount {
-            source: device,
-            target: path.to_owned(),
-            fs_type: String::new(),
-            options: vec!["bind".to_owned()],
-        };
-        steps::mount(host, &on_behalf, command).await
+        steps::mount(host, &on_behalf, Command::bind_plain(device, path)).await
     }
 
     /// Takes the device away that was shown; what is gone is success.

@@ -133,13 +133,7 @@ impl DiskMachine {
         if Files(host).look(path).await?.is_none() {
             Files(host).write(path, b"", 0o660).await?;
         }
-        let command = Command::Mount {
-            source: device,
-            target: path.to_owned(),
-            fs_type: String::new(),
-            options: vec!["bind".to_owned()],
-        };
-        Ok(steps::mount(host, &on_behalf, command).await?)
+        Ok(steps::mount(host, &on_behalf, Command::bind_plain(device, path)).await?)
     }
 
     pub async fn unpublish(
