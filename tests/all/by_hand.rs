@@ -7,6 +7,8 @@ use pvdeck::model::object::{Key, ObjectRef};
 use pvdeck::model::write::{Change, Reason, Write};
 use serde_json::{Value, json};
 
+use crate::world::World;
+
 /// An object of that name, in `default` if it is of a namespaced kind.
 pub fn reference(kind: &'static Kind, name: &str) -> ObjectRef {
     let key = if kind.namespaced { Key::new("default", name) } else { Key::cluster(name) };
@@ -27,7 +29,12 @@ pub trait ByHand {
     async fn get(&self, object: &ObjectRef) -> Option<Value>;
 
     /// The objects of a kind, those in `default` if it is namespaced.
-    async fn list(&self, kind: &'static Kind) -> Vec<Value>;
+    async fn list(&self, kind: &'static Kind) -> Vec<Value> {
+        self.list_in(kind, kind.namespaced.then_some("default")).await
+    }
+
+    /// Those in a namespace, or in none.
+    async fn list_in(&self, kind: &'static Kind, namespace: Option<&str>) -> Vec<Value>;
 
     async fn write(&self, object: &ObjectRef, change: Change) -> Value {
         let written = self.try_write(object, None, change).await;
@@ -63,6 +70,13 @@ pub trait ByHand {
         self.write(object, Change::Merge(patch)).await
     }
 
+    /// As the kubelet and others say how an object is.
+    async fn patch_status(&self, object: &ObjectRef, status: Value) -> Value {
+        let change = Change::Strategic(json!({"status": status}));
+        let written = self.try_write(object, Some("status"), change).await;
+        written.unwrap_or_else(|error| panic!("{error}"))
+    }
+
     async fn delete(&self, object: &ObjectRef) {
         self.write(object, Change::Delete(json!({}))).await;
     }
@@ -91,14 +105,41 @@ impl ByHand for kube::Client {
         self.request(request).await.ok()
     }
 
-    async fn list(&self, kind: &'static Kind) -> Vec<Value> {
-        let path = kind.collection_path(kind.namespaced.then_some("default"));
-        let request = Request::get(path).body(Vec::new()).expect("a request");
+    async fn list_in(&self, kind: &'static Kind, namespace: Option<&str>) -> Vec<Value> {
+        let request =
+            Request::get(kind.collection_path(namespace)).body(Vec::new()).expect("a request");
         let mut list: Value = self.request(request).await.expect("a list");
         match list["items"].take() {
             Value::Array(items) => items,
             _ => Vec::new(),
         }
+    }
+}
+
+/// The same with all that follows at once, without time passing.
+impl World {
+    pub async fn create(&self, kind: &'static Kind, object: Value) {
+        self.user.create(kind, object).await;
+        self.clock.idle().await;
+    }
+
+    pub async fn merge(&self, object: &ObjectRef, patch: Value) {
+        self.user.merge(object, patch).await;
+        self.clock.idle().await;
+    }
+
+    pub async fn patch_status(&self, object: &ObjectRef, status: Value) {
+        self.user.patch_status(object, status).await;
+        self.clock.idle().await;
+    }
+
+    pub async fn delete(&self, object: &ObjectRef) {
+        self.user.delete(object).await;
+        self.clock.idle().await;
+    }
+
+    pub async fn get(&self, object: &ObjectRef) -> Option<Value> {
+        self.user.get(object).await
     }
 }
 

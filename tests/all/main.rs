@@ -1,6 +1,7 @@
 //! What only a whole program can show, in one binary: a module per area.
 
 mod attach_detach;
+mod bare_cluster;
 mod binding;
 mod by_hand;
 mod conformance;
@@ -22,6 +23,7 @@ mod placing_races;
 mod pods;
 mod pty;
 mod scenario_play;
+mod schedules;
 mod scheduling;
 mod serve;
 mod served;

@@ -9,10 +9,11 @@ mod play;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use proptest::test_runner::{Config, TestRunner};
-
 use acts::Act;
 use play::Play;
+
+use crate::bare_cluster;
+use crate::schedules::Schedules;
 
 /// How often something was seen over all schedules: a test of nothing passes
 /// easily.
@@ -34,12 +35,7 @@ impl Coverage {
 }
 
 fn check(acts: &[Act], coverage: &Coverage) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .map_err(|error| error.to_string())?;
-    runtime.block_on(async {
+    bare_cluster::run(async {
         let mut play = Play::started(coverage).await;
         for (at, act) in acts.iter().enumerate() {
             play.act(act).await;
@@ -53,16 +49,11 @@ fn check(acts: &[Act], coverage: &Coverage) -> Result<(), String> {
 
 #[test]
 fn any_schedule_places_what_fits_and_nothing_where_it_cannot_be() {
-    let cases = if std::env::var_os("PVDECK_LONG").is_some() { 1200 } else { 60 };
-    let config =
-        Config { cases, max_shrink_iters: 200, failure_persistence: None, ..Config::default() };
     let coverage = Coverage::default();
-    let schedules = proptest::collection::vec(acts::act(), 15..60);
-    let outcome = TestRunner::new(config).run(&schedules, |acts| {
-        check(&acts, &coverage).map_err(proptest::test_runner::TestCaseError::fail)
-    });
+    let outcome = Schedules { cases: 60, cases_long: 1200, shrinks_max: 200 }
+        .play(&proptest::collection::vec(acts::act(), 15..60), |acts| check(acts, &coverage));
     println!("{coverage:?}");
-    outcome.unwrap_or_else(|failed| panic!("{failed}"));
+    outcome.unwrap_or_else(|why| panic!("{why}"));
     let seen = |of: &AtomicUsize| of.load(Ordering::Relaxed);
     let Coverage { crashes, placed, reserved, provisioned, rejected, refused, left_over } =
         &coverage;

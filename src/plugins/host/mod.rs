@@ -90,43 +90,41 @@ pub trait Hosts: Send + Sync + fmt::Debug {
     fn host(&self, node: &str) -> Option<Arc<dyn Host>>;
 }
 
+/// What is asked of disks.
+pub type DiskFuture<'a, T = ()> = BoxFuture<'a, Result<T, HostError>>;
+
 /// Remote disks, as a cloud has them: made and deleted by anyone, attached to
 /// nodes, where each appears as a device. The same disk always holds the same
 /// bytes, whichever node it is attached to.
 pub trait Disks: Send + Sync + fmt::Debug {
     /// Makes a blank disk; one of that id being there already is success.
-    fn create(&self, id: &str, bytes: u64) -> BoxFuture<'_, Result<(), HostError>>;
+    fn create<'a>(&'a self, id: &'a str, bytes: u64) -> DiskFuture<'a>;
 
     /// Makes a disk with the content of another; one of that id being there
     /// already is success.
-    fn copy(&self, from: &str, to: &str) -> BoxFuture<'_, Result<(), HostError>>;
+    fn copy<'a>(&'a self, from: &'a str, to: &'a str) -> DiskFuture<'a>;
 
     /// Deletes a disk; none being there is success. Refused while attached.
-    fn delete(&self, id: &str) -> BoxFuture<'_, Result<(), HostError>>;
+    fn delete<'a>(&'a self, id: &'a str) -> DiskFuture<'a>;
 
     /// Makes it larger; never smaller.
-    fn grow(&self, id: &str, bytes: u64) -> BoxFuture<'_, Result<(), HostError>>;
+    fn grow<'a>(&'a self, id: &'a str, bytes: u64) -> DiskFuture<'a>;
 
     /// Attaches it and gives the device path on the node. Attached there
     /// already: the same path. Does not ask whether the node is alive.
     /// `shared` says whether other nodes may have it too; if not, and one has,
     /// the error is [`HostError::AttachedElsewhere`].
-    fn attach(
-        &self,
-        on_behalf: &OnBehalf,
-        id: &str,
-        node: &str,
+    fn attach<'a>(
+        &'a self,
+        on_behalf: &'a OnBehalf,
+        id: &'a str,
+        node: &'a str,
         shared: bool,
-    ) -> BoxFuture<'_, Result<String, HostError>>;
+    ) -> DiskFuture<'a, String>;
 
     /// Detaches it; not being attached is success.
-    fn detach(
-        &self,
-        on_behalf: &OnBehalf,
-        id: &str,
-        node: &str,
-    ) -> BoxFuture<'_, Result<(), HostError>>;
+    fn detach<'a>(&'a self, on_behalf: &'a OnBehalf, id: &'a str, node: &'a str) -> DiskFuture<'a>;
 
     /// The nodes it is attached to, with their device paths.
-    fn attached_to(&self, id: &str) -> BoxFuture<'_, Result<Vec<(String, String)>, HostError>>;
+    fn attached_to<'a>(&'a self, id: &'a str) -> DiskFuture<'a, Vec<(String, String)>>;
 }

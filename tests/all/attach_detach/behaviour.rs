@@ -10,7 +10,7 @@ fn a_disk_is_attached_told_to_the_node_and_detached_when_its_pod_is_gone() {
         play.pod("p", "a", &["pv-1"]).await;
         play.calm().await;
         assert_eq!(play.disk("pv-1"), ["a"]);
-        let node = play.get(kind::NODE, "a").await.expect("the node");
+        let node = play.user.get(&reference(kind::NODE, "a")).await.expect("the node");
         let device = play.world.attached_to("pv-1").await.expect("a disk")[0].1.clone();
         assert_eq!(
             node["status"]["volumesAttached"],
@@ -97,7 +97,7 @@ fn a_csi_volume_is_attached_through_its_attachment_object() {
         play.work().await;
         play.delete(kind::POD, "p").await;
         play.work().await;
-        assert!(play.list(kind::VOLUME_ATTACHMENT).await.is_empty());
+        assert!(play.user.list(kind::VOLUME_ATTACHMENT).await.is_empty());
         assert!(play.names("a", "volumesAttached").await.is_empty());
     });
 }
@@ -120,7 +120,7 @@ fn what_the_attacher_says_is_told_to_the_pod_in_its_own_words() {
         play.delete(kind::POD, "p").await;
         play.set_in_use("a", &BTreeSet::from(["other".to_owned()])).await;
         play.work().await;
-        assert!(play.list(kind::VOLUME_ATTACHMENT).await.is_empty());
+        assert!(play.user.list(kind::VOLUME_ATTACHMENT).await.is_empty());
     });
 }
 
@@ -152,7 +152,7 @@ fn an_attachment_with_a_finalizer_is_waited_for_until_it_is_gone() {
         let object =
             reference(kind::VOLUME_ATTACHMENT, made["metadata"]["name"].as_str().expect("a name"));
         let hold = json!({"metadata": {"finalizers": ["external-attacher/disk-example"]}});
-        play.write(object.clone(), None, Change::Merge(hold)).await;
+        play.user.merge(&object, hold).await;
         play.work().await;
         play.delete(kind::POD, "p").await;
         play.kubelet("a").await;
@@ -163,7 +163,7 @@ fn an_attachment_with_a_finalizer_is_waited_for_until_it_is_gone() {
         // A pod that comes back finds it going, and is attached afterwards.
         play.pod("q", "a", &["csi-1"]).await;
         play.clock.advance(Duration::from_secs(5)).await;
-        play.write(object, None, Change::Merge(json!({"metadata": {"finalizers": null}}))).await;
+        play.user.merge(&object, json!({"metadata": {"finalizers": null}})).await;
         play.clock.advance(Duration::from_secs(5)).await;
         let anew = play.attachment("csi-1", "a").await.expect("made anew");
         assert_ne!(anew["metadata"]["uid"], going["metadata"]["uid"]);
@@ -181,11 +181,11 @@ fn a_driver_that_needs_no_attaching_gets_none() {
         play.volume("csi-1").await;
         play.pod("p", "a", &["csi-1"]).await;
         play.calm().await;
-        assert!(play.list(kind::VOLUME_ATTACHMENT).await.is_empty());
+        assert!(play.user.list(kind::VOLUME_ATTACHMENT).await.is_empty());
         // Once its object is gone, attaching is needed.
         play.delete(kind::CSI_DRIVER, DRIVER).await;
         play.clock.advance(Duration::from_secs(1)).await;
-        assert_eq!(play.list(kind::VOLUME_ATTACHMENT).await.len(), 1);
+        assert_eq!(play.user.list(kind::VOLUME_ATTACHMENT).await.len(), 1);
     });
 }
 
@@ -224,8 +224,7 @@ fn volumes_that_are_not_attached_and_pods_that_are_over_want_nothing() {
         play.calm().await;
         let lun = "kubernetes.io/iscsi/10.0.0.1:iqn.x:1".to_owned();
         assert_eq!(play.names("a", "volumesAttached").await, BTreeSet::from([lun, unique("pv-1")]));
-        let over = json!({"status": {"phase": "Succeeded"}});
-        play.write(reference(kind::POD, "q"), Some("status"), Change::Merge(over)).await;
+        play.user.patch_status(&reference(kind::POD, "q"), json!({"phase": "Succeeded"})).await;
         play.calm().await;
         assert!(play.names("a", "volumesAttached").await.is_empty());
     });
@@ -275,7 +274,7 @@ fn a_node_that_is_out_of_service_gives_up_its_volume_at_once() {
         assert_eq!(play.disk("pv-1"), ["a"]);
         let taints = json!([{"key": "node.kubernetes.io/out-of-service", "effect": "NoExecute"}]);
         let patch = json!({"spec": {"taints": taints}});
-        play.write(reference(kind::NODE, "a"), None, Change::Merge(patch)).await;
+        play.user.merge(&reference(kind::NODE, "a"), patch).await;
         play.calm().await;
         assert_eq!(play.disk("pv-1"), ["b"]);
     });
@@ -337,7 +336,7 @@ fn a_start_takes_over_what_nodes_and_attachments_tell() {
         play.clock.advance(Duration::from_secs(70)).await;
         assert_eq!(play.disk("pv-1"), ["a"]);
         assert!(play.disk("pv-2").is_empty());
-        assert!(play.list(kind::VOLUME_ATTACHMENT).await.is_empty());
+        assert!(play.user.list(kind::VOLUME_ATTACHMENT).await.is_empty());
         assert_eq!(play.names("a", "volumesAttached").await, BTreeSet::from([unique("pv-1")]));
         let events = play.embedded.commits_after(before);
         assert!(events.iter().all(|commit| commit.kind != kind::EVENT), "what was kept is no news");

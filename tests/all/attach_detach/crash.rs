@@ -1,10 +1,7 @@
 //! A crash at every write of the controller leads to the same end.
 
-use std::sync::atomic::Ordering;
-use std::thread::ScopedJoinHandle;
-
 use super::*;
-use crate::crash::{Plan, WAYS, Way, faulty};
+use crate::crash::{Fault, Plan, WAYS, failures, faulty};
 
 impl Play {
     /// As [`Play::work`], with attachers that attach what is asked for, and a
@@ -13,16 +10,15 @@ impl Play {
         for _ in 0..30 {
             let before = self.revision_but_events();
             self.clock.advance(Duration::from_secs(1)).await;
-            if plan.dead.swap(false, Ordering::SeqCst) {
+            if plan.process.replace_if_dead() {
                 self.restart();
                 self.clock.advance(Duration::from_secs(1)).await;
             }
-            for attachment in self.list(kind::VOLUME_ATTACHMENT).await {
+            for attachment in self.user.list(kind::VOLUME_ATTACHMENT).await {
                 let name = attachment["metadata"]["name"].as_str().expect("a name");
                 if attachment["status"]["attached"] != true {
-                    let status = json!({"status": {"attached": true}});
                     let object = reference(kind::VOLUME_ATTACHMENT, name);
-                    self.write(object, Some("status"), Change::Merge(status)).await;
+                    self.user.patch_status(&object, json!({"attached": true})).await;
                 }
             }
             for node in ["a", "b"] {
@@ -31,7 +27,7 @@ impl Play {
             }
             // A sweep, and pauses after failures.
             self.clock.advance(Duration::from_secs(61)).await;
-            if self.revision_but_events() == before && !plan.dead.load(Ordering::SeqCst) {
+            if self.revision_but_events() == before && !plan.process.is_dead() {
                 return;
             }
         }
@@ -51,7 +47,7 @@ impl Play {
             let in_use = self.names(node, "volumesInUse").await;
             lines.push(format!("{node}: attached {attached:?}, in use {in_use:?}"));
         }
-        let attachments = self.list(kind::VOLUME_ATTACHMENT).await;
+        let attachments = self.user.list(kind::VOLUME_ATTACHMENT).await;
         lines.extend(attachments.iter().map(|attachment| attachment["spec"].to_string()));
         let state = self.world.snapshot();
         let disks = state.disks.iter().filter(|(_, disk)| !disk.attached.is_empty());
@@ -61,10 +57,10 @@ impl Play {
 }
 
 /// Attach, refuse, move, let go: of a disk, a shared one, and a CSI volume.
-fn play(fault: Option<(usize, Way)>) -> Result<(Arc<Plan>, String), String> {
+fn play(fault: Option<Fault>) -> Result<(Arc<Plan>, String), String> {
     run(async || {
         let mut play = Play::new(&["a", "b"]);
-        let plan = Arc::new(Plan { fault, ..Plan::default() });
+        let plan = Plan::new(fault);
         play.start(faulty(play.embedded.base(), plan.clone()));
         for name in ["pv-1", "many-1", "csi-1"] {
             play.volume(name).await;
@@ -93,32 +89,16 @@ fn play(fault: Option<(usize, Way)>) -> Result<(Arc<Plan>, String), String> {
 #[test]
 fn a_crash_at_any_write_of_attaching_leads_to_the_same_end() {
     let (plan, wanted) = play(None).expect("the story without fault");
-    let writes = plan.seen.load(Ordering::SeqCst);
+    let writes = plan.writes();
     println!("{writes} writes, {} ways each; without fault they end as\n{wanted}", WAYS.len());
     assert!(writes >= 12, "the story is told: {writes}");
-    let cases: Vec<_> = (0..writes).flat_map(|at| WAYS.map(|way| (at, way))).collect();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let wanted = &wanted;
-    let failed: Vec<String> = std::thread::scope(|scope| {
-        let workers: Vec<_> = cases
-            .chunks(cases.len().div_ceil(threads))
-            .map(|share| {
-                let check = move || share.iter().filter_map(|case| check(*case, wanted)).collect();
-                scope.spawn(check)
-            })
-            .collect();
-        let join = |worker: ScopedJoinHandle<'_, Vec<String>>| worker.join().expect("a worker");
-        workers.into_iter().flat_map(join).collect()
+    let cases: Vec<_> = (0..writes).flat_map(|at| WAYS.map(|way| Fault::Write(at, way))).collect();
+    let failed = failures(&cases, |fault| {
+        let outcome = play(Some(*fault)).and_then(|(plan, end)| {
+            let fired = plan.fired().ok_or("the fault did not fire")?;
+            if end == wanted { Ok(()) } else { Err(format!("at {fired}: it ends as\n{end}")) }
+        });
+        outcome.err().map(|why| format!("{fault:?}: {why}"))
     });
     assert!(failed.is_empty(), "{} of {}:\n{}", failed.len(), cases.len(), failed.join("\n"));
-}
-
-/// Plays one fault; what is wrong about it.
-fn check((at, way): (usize, Way), wanted: &str) -> Option<String> {
-    let outcome = play(Some((at, way))).and_then(|(plan, end)| {
-        let fired = plan.fired.lock().expect("the plan").clone();
-        let fired = fired.ok_or("the fault did not fire")?;
-        if end == wanted { Ok(()) } else { Err(format!("at {fired}: it ends as\n{end}")) }
-    });
-    outcome.err().map(|why| format!("write {at}, {way:?}: {why}"))
 }

@@ -9,12 +9,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use pvdeck::cluster::Base;
 use pvdeck::cluster::clock::ManualClock;
-use pvdeck::cluster::embedded::{Embedded, Options};
-use pvdeck::cluster::write_path::read_only::Access;
-use pvdeck::cluster::write_path::{WriteError, WritePath, perform};
+use pvdeck::cluster::embedded::Embedded;
 use pvdeck::controllers::attach_detach::controller::AttachDetachController;
 use pvdeck::controllers::events::{Recorder, send_events};
 use pvdeck::controllers::health::Health;
@@ -25,14 +22,16 @@ use pvdeck::mirror::freshness::Freshness;
 use pvdeck::model::clock::Clock;
 use pvdeck::model::kind::{self, Kind};
 use pvdeck::model::node::CONTROLLER_MANAGED;
-use pvdeck::model::object::{Key, ObjectRef};
-use pvdeck::model::write::{Actor, Change, Reason, Write};
+use pvdeck::model::write::Change;
 use pvdeck::plugins::for_nodes;
 use pvdeck::plugins::host::Disks;
 use pvdeck::plugins::host::simulated::World;
 use pvdeck::plugins::layout::Layout;
-use pvdeck::session::{EmbeddedOptions, NodeMachines, Session};
+use pvdeck::session::Session;
 use serde_json::{Value, json};
+
+use crate::bare_cluster::{self, BareCluster};
+use crate::by_hand::{ByHand, reference};
 
 const ACTOR: &str = "attachdetach-controller";
 const BLOCK_DISK: &str = "pvdeck.dev/block-disk";
@@ -71,17 +70,7 @@ impl Drop for Running {
 
 /// Runs something in a runtime of its own, whose time stands.
 fn run<T>(play: impl AsyncFnOnce() -> T) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
-    runtime.block_on(play())
-}
-
-fn reference(kind: &'static Kind, name: &str) -> ObjectRef {
-    let key = if kind.namespaced { Key::new("default", name) } else { Key::cluster(name) };
-    ObjectRef::new(kind, key)
+    bare_cluster::run(play())
 }
 
 fn unique(volume: &str) -> String {
@@ -94,12 +83,8 @@ fn unique(volume: &str) -> String {
 impl Play {
     /// A cluster with these nodes and no controller yet.
     fn new(nodes: &[&str]) -> Self {
-        let clock = ManualClock::new(Timestamp::from_second(1_800_000_000).expect("in range"));
-        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
-        let embedded = Embedded::new(Options::new(shared.clone()));
-        let path = WritePath::new(embedded.base(), "default", shared.clone(), Access::writable());
-        let world = World::new(shared, Layout::default());
-        let user = path.client(Actor("user".into()));
+        let BareCluster { clock, embedded, user } = BareCluster::new();
+        let world = World::new(Arc::new(clock.clone()), Layout::default());
         let mut play =
             Self { clock, embedded, world, user, running: None, kubelets: BTreeMap::new() };
         for node in nodes {
@@ -129,13 +114,8 @@ impl Play {
 
     /// Starts the controller on a cluster behind `base`.
     fn start(&mut self, base: Base) {
-        let options = EmbeddedOptions {
-            controllers: None,
-            machines: NodeMachines::Nothing,
-            ..EmbeddedOptions::default()
-        };
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
-        let session = Session::over(base, clock.clone(), self.embedded.clone(), options);
+        let session = bare_cluster::start(&self.embedded, &self.clock, base, None);
         let server = || -> Arc<dyn Server> { Arc::new(ClusterServer::new(&session.path, ACTOR)) };
         let (recorder, notes) = Recorder::new();
         let health = Health::default();
@@ -186,42 +166,6 @@ impl Play {
         self.running.as_ref().map_or(0, |running| running.health.figures().passes)
     }
 
-    async fn try_write(
-        &self,
-        object: ObjectRef,
-        subresource: Option<&'static str>,
-        change: Change,
-    ) -> Result<Value, WriteError> {
-        let write = Write {
-            on_behalf_of: object.clone(),
-            object,
-            subresource,
-            change,
-            version: None,
-            reason: Reason::new("user", "the story says so"),
-        };
-        perform(&self.user, &write).await
-    }
-
-    async fn write(&self, object: ObjectRef, subresource: Option<&'static str>, change: Change) {
-        match self.try_write(object, subresource, change).await {
-            Ok(_) | Err(WriteError::NotFound { .. }) => {}
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    async fn get(&self, kind: &'static Kind, name: &str) -> Option<Value> {
-        let request = http::Request::get(reference(kind, name).path());
-        self.user.request(request.body(Vec::new()).expect("a request")).await.ok()
-    }
-
-    async fn list(&self, kind: &'static Kind) -> Vec<Value> {
-        let request = http::Request::get(kind.collection_path(None));
-        let list: Value =
-            self.user.request(request.body(Vec::new()).expect("a request")).await.expect("a list");
-        list["items"].as_array().cloned().unwrap_or_default()
-    }
-
     /// A bound pair: names that begin with `csi` are a CSI driver's, those that
     /// begin with `many` may be on many nodes.
     async fn volume(&self, name: &str) {
@@ -269,31 +213,29 @@ impl Play {
 
     async fn pod_with(&self, name: &str, node: &str, volumes: Value) {
         let pod = json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"namespace": "default", "name": name},
+            "metadata": {"name": name},
             "spec": {
                 "nodeName": node, "terminationGracePeriodSeconds": 0, "volumes": volumes,
                 "containers": [{"name": "main", "image": "busybox"}],
             },
         });
-        self.write(reference(kind::POD, name), None, Change::Create(pod)).await;
+        self.user.create(kind::POD, pod).await;
     }
 
     async fn delete(&self, kind: &'static Kind, name: &str) {
-        let options = json!({"gracePeriodSeconds": 0});
-        self.write(reference(kind, name), None, Change::Delete(options)).await;
+        let at_once = Change::Delete(json!({"gracePeriodSeconds": 0}));
+        self.user.write_if_it_can_be(&reference(kind, name), None, at_once).await;
     }
 
     /// What the driver's attacher says of a volume on a node.
     async fn attacher_says(&self, volume: &str, node: &str, status: Value) {
         let found = self.attachment(volume, node).await.expect("a VolumeAttachment");
         let name = found["metadata"]["name"].as_str().expect("a name");
-        let object = reference(kind::VOLUME_ATTACHMENT, name);
-        self.write(object, Some("status"), Change::Merge(json!({"status": status}))).await;
+        self.user.patch_status(&reference(kind::VOLUME_ATTACHMENT, name), status).await;
     }
 
     async fn attachment(&self, volume: &str, node: &str) -> Option<Value> {
-        let all = self.list(kind::VOLUME_ATTACHMENT).await;
+        let all = self.user.list(kind::VOLUME_ATTACHMENT).await;
         all.into_iter().find(|attachment| {
             let spec = &attachment["spec"];
             spec["nodeName"] == node && spec["source"]["persistentVolumeName"] == volume
@@ -302,26 +244,26 @@ impl Play {
 
     /// The names in one of the two lists of a node.
     async fn names(&self, node: &str, list: &str) -> BTreeSet<String> {
-        let node = self.get(kind::NODE, node).await.unwrap_or_default();
+        let node = self.user.get(&reference(kind::NODE, node)).await.unwrap_or_default();
         let entries = node["status"][list].as_array().cloned().unwrap_or_default();
         let name = |entry: &Value| entry["name"].as_str().or(entry.as_str()).map(str::to_owned);
         entries.iter().filter_map(name).collect()
     }
 
     async fn set_in_use(&self, node: &str, volumes: &BTreeSet<String>) {
-        let patch = json!({"status": {"volumesInUse": volumes}});
-        self.write(reference(kind::NODE, node), Some("status"), Change::Merge(patch)).await;
+        let status = json!({"volumesInUse": volumes});
+        self.user.patch_status(&reference(kind::NODE, node), status).await;
     }
 
     async fn set_ready(&self, node: &str, status: &str) {
         let conditions = json!([{"type": "Ready", "status": status}]);
-        let patch = json!({"status": {"conditions": conditions}});
-        self.write(reference(kind::NODE, node), Some("status"), Change::Merge(patch)).await;
+        let status = json!({"conditions": conditions});
+        self.user.patch_status(&reference(kind::NODE, node), status).await;
     }
 
     /// Unique names of what pods on a node want.
     async fn wanted_on(&self, node: &str) -> BTreeSet<String> {
-        let pods = self.list(kind::POD).await;
+        let pods = self.user.list(kind::POD).await;
         let here = pods.iter().filter(|pod| pod["spec"]["nodeName"] == node);
         let volumes =
             here.flat_map(|pod| pod["spec"]["volumes"].as_array().cloned().unwrap_or_default());
@@ -386,7 +328,7 @@ impl Play {
 
     /// The messages of events about pods, with their reason and pod.
     async fn told(&self) -> Vec<String> {
-        let events = self.list(kind::EVENT).await;
+        let events = self.user.list(kind::EVENT).await;
         let mut told: Vec<_> = events
             .iter()
             .map(|event| {

@@ -9,6 +9,7 @@ use pvdeck::plugins::host::command::Verb;
 use pvdeck::plugins::host::simulated::rules::{Effect, Rule};
 
 use super::*;
+use crate::schedules::Schedules;
 
 const NODES: [&str; 3] = ["a", "b", "c"];
 const VOLUMES: [&str; 4] = ["pv-1", "pv-2", "pv-3", "many-1"];
@@ -75,7 +76,7 @@ impl Play {
         match act {
             Act::Pod { name, node, volumes: (one, other) } => {
                 let pod = format!("pod-{name}");
-                if self.get(kind::POD, &pod).await.is_none() {
+                if self.user.get(&reference(kind::POD, &pod)).await.is_none() {
                     let mut claims = vec![VOLUMES[*one], VOLUMES[*other]];
                     claims.dedup();
                     self.pod(&pod, NODES[*node], &claims).await;
@@ -164,7 +165,7 @@ impl Play {
         }
         // Of two nodes that want what one may have, one has to give way.
         let mut taken: BTreeMap<String, String> = BTreeMap::new();
-        for pod in self.list(kind::POD).await {
+        for pod in self.user.list(kind::POD).await {
             let name = pod["metadata"]["name"].as_str().expect("a name").to_owned();
             let node = pod["spec"]["nodeName"].as_str().expect("a node").to_owned();
             let volumes = pod["spec"]["volumes"].as_array().cloned().unwrap_or_default();
@@ -206,7 +207,7 @@ impl Play {
     }
 }
 
-fn check(acts: &[Act]) -> Result<(), TestCaseError> {
+fn check(acts: &[Act]) -> Result<(), String> {
     run(async || {
         let mut play = Play::started(&NODES).await;
         for volume in VOLUMES {
@@ -216,20 +217,19 @@ fn check(acts: &[Act]) -> Result<(), TestCaseError> {
         for (at, act) in acts.iter().enumerate() {
             play.act(act, &mut lost).await;
             if let Some(why) = play.why_not_sound(&lost) {
-                return Err(TestCaseError::fail(format!("after {at} {act:?}: {why}")));
+                return Err(format!("after {at} {act:?}: {why}"));
             }
         }
-        play.converge(&mut lost).await.map_err(TestCaseError::fail)
+        play.converge(&mut lost).await
     })
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 300, ..ProptestConfig::default() })]
-
-    #[test]
-    fn any_schedule_keeps_volumes_safe_and_comes_to_rest(acts in proptest::collection::vec(act(), 5..60)) {
-        check(&acts)?;
-    }
+#[test]
+fn any_schedule_keeps_volumes_safe_and_comes_to_rest() {
+    let acts = proptest::collection::vec(act(), 5..60);
+    Schedules { cases: 40, cases_long: 800, shrinks_max: 300 }
+        .play(&acts, |acts| check(acts))
+        .unwrap_or_else(|why| panic!("{why}"));
 }
 
 /// An attach whose answer was lost before a restart is known to nobody until

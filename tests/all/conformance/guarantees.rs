@@ -10,6 +10,7 @@ use pvdeck::model::kind;
 use serde_json::{Value, json};
 
 use super::client::*;
+use crate::bare_cluster;
 
 /// One step of a run. Names, namespaces and labels come from small sets, so
 /// that things happen to the same objects again and again.
@@ -217,12 +218,7 @@ fn every_watch_keeps_its_promises_in_random_runs() {
     let outcome = TestRunner::new_with_rng(config, random).run(
         &prop::collection::vec(step(), 1..80),
         |steps| {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .start_paused(true)
-                .build()
-                .expect("a runtime");
-            runtime.block_on(play(steps));
+            bare_cluster::run(play(steps));
             Ok(())
         },
     );

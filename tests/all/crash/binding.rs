@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use pvdeck::model::kind::{self, Kind};
 use pvdeck::model::object::Key;
-use pvdeck::model::write::Change;
 use serde_json::{Value, json};
 
-use super::{Play, Story, merge, reference, survives_every_crash};
+use super::{Play, Story, merge, survives_every_crash};
+use crate::by_hand::{ByHand, reference};
 
 struct Binding;
 
@@ -71,11 +71,10 @@ impl Play {
     async fn run_recycler(&mut self, volume: &str) {
         let pod = reference(kind::POD, &format!("recycler-for-{volume}"));
         for _ in 0..10 {
-            if self.get(&pod).await.is_none() {
+            if self.user.get(&pod).await.is_none() {
                 return;
             }
-            let done = json!({"status": {"phase": "Succeeded"}});
-            self.write(pod.clone(), Some("status"), Change::Merge(done)).await;
+            self.user.patch_status(&pod, json!({"phase": "Succeeded"})).await;
             self.calm::<Binding>().await;
         }
         panic!("the recycler pod is still there");
@@ -103,8 +102,7 @@ async fn story(play: &mut Play) {
     play.claim("classless", "1Gi", json!({})).await;
     let mark = "storageclass.kubernetes.io/is-default-class";
     let mark = json!({"metadata": {"annotations": {mark: "true"}}});
-    play.write(reference(kind::STORAGE_CLASS, "std"), None, Change::Merge(mark)).await;
-    play.calm::<Binding>().await;
+    play.patch::<Binding>(kind::STORAGE_CLASS, "std", mark).await;
     play.delete::<Binding>(kind::PERSISTENT_VOLUME_CLAIM, "free").await;
     play.delete::<Binding>(kind::PERSISTENT_VOLUME, "pv-free").await;
     play.delete::<Binding>(kind::PERSISTENT_VOLUME_CLAIM, "provisioned").await;
@@ -120,9 +118,7 @@ async fn story(play: &mut Play) {
     // The volume goes first: the claim is Lost.
     play.delete::<Binding>(kind::PERSISTENT_VOLUME, "pv-named").await;
     let unprotect = json!({"metadata": {"finalizers": null}});
-    play.write(reference(kind::PERSISTENT_VOLUME, "pv-named"), None, Change::Merge(unprotect))
-        .await;
-    play.calm::<Binding>().await;
+    play.patch::<Binding>(kind::PERSISTENT_VOLUME, "pv-named", unprotect).await;
 }
 
 /// What must hold at each revision: a claim marked as bound names a volume that

@@ -2,11 +2,10 @@
 //! but the machine and the driver at every write.
 
 use pvdeck::model::kind::{self, Kind};
-use pvdeck::model::write::Change;
 use serde_json::{Value, json};
 
 use super::pods::without_times;
-use super::{Play, Story, reference, survives_every_crash};
+use super::{Play, Story, survives_every_crash};
 
 const DRIVER: &str = "csi.pvdeck.dev";
 
@@ -119,15 +118,12 @@ async fn story(play: &mut Play) {
         "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
     }});
     play.create::<Growing>(kind::POD, pod).await;
-    let data = reference(kind::PERSISTENT_VOLUME_CLAIM, "data");
     let more = json!({"spec": {"resources": {"requests": {"storage": "2Gi"}}}});
-    play.write(data.clone(), None, Change::Merge(more)).await;
-    play.calm::<Growing>().await;
+    play.patch::<Growing>(kind::PERSISTENT_VOLUME_CLAIM, "data", more).await;
     let gold = json!({
         "metadata": {"name": "gold"}, "driverName": DRIVER, "parameters": {"iops": "9"},
     });
     play.create::<Growing>(kind::VOLUME_ATTRIBUTES_CLASS, gold).await;
     let golden = json!({"spec": {"volumeAttributesClassName": "gold"}});
-    play.write(data, None, Change::Merge(golden)).await;
-    play.calm::<Growing>().await;
+    play.patch::<Growing>(kind::PERSISTENT_VOLUME_CLAIM, "data", golden).await;
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pvdeck::model::kind::{self, Kind};
-use pvdeck::model::write::Change;
 use serde_json::{Value, json};
 
-use super::{Play, Story, reference, survives_every_crash};
+use super::{Play, Story, survives_every_crash};
+use crate::by_hand::{ByHand, reference};
 
 /// Longer than any grace, plan and quarantine of the story together.
 const LONG: u64 = 150;
@@ -32,17 +32,20 @@ impl Story for NodesDie {
         play.delete::<Self>(kind::NODE, "gone").await;
         long(play).await;
         let evicted =
-            play.get(&reference(kind::POD, "evicted")).await.expect("terminates for ever");
+            play.user.get(&reference(kind::POD, "evicted")).await.expect("terminates for ever");
         assert!(evicted["metadata"]["deletionTimestamp"].is_string(), "{evicted}");
-        assert!(play.get(&reference(kind::POD, "orphan")).await.is_none());
+        assert!(play.user.get(&reference(kind::POD, "orphan")).await.is_none());
         let taints = json!([{"key": "node.kubernetes.io/out-of-service", "effect": "NoExecute"}]);
-        let patch = Change::Strategic(json!({"spec": {"taints": taints}}));
-        play.write(reference(kind::NODE, "silent"), None, patch).await;
+        let patch = json!({"spec": {"taints": taints}});
+        play.user.merge(&reference(kind::NODE, "silent"), patch).await;
         long(play).await;
-        let silent = play.get(&reference(kind::NODE, "silent")).await.expect("a node");
+        let silent = play.user.get(&reference(kind::NODE, "silent")).await.expect("a node");
         assert_eq!(silent["spec"]["taints"].as_array().map(Vec::len), Some(3), "{silent}");
         for name in ["evicted", "tolerant"] {
-            assert!(play.get(&reference(kind::POD, name)).await.is_none(), "{name} is collected");
+            assert!(
+                play.user.get(&reference(kind::POD, name)).await.is_none(),
+                "{name} is collected"
+            );
         }
     }
 
@@ -125,8 +128,8 @@ async fn node(play: &mut Play, name: &str) {
     let room = json!({"cpu": "2", "memory": "4Gi", "pods": "10"});
     let ready = json!([{"type": "Ready", "status": "True", "reason": "KubeletReady",
         "lastHeartbeatTime": "2026-01-01T00:00:00Z", "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
-    let status = json!({"status": {"capacity": room, "allocatable": room, "conditions": ready}});
-    play.write(reference(kind::NODE, name), Some("status"), Change::Strategic(status)).await;
+    let status = json!({"capacity": room, "allocatable": room, "conditions": ready});
+    play.user.patch_status(&reference(kind::NODE, name), status).await;
     play.calm::<NodesDie>().await;
 }
 
@@ -142,8 +145,7 @@ async fn pod(play: &mut Play, name: &str, node: &str, seconds: u64) {
     }});
     play.create::<NodesDie>(kind::POD, pod).await;
     let ready = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
-    let status = Change::Strategic(json!({"status": ready}));
-    play.write(reference(kind::POD, name), Some("status"), status).await;
+    play.user.patch_status(&reference(kind::POD, name), ready).await;
     play.calm::<NodesDie>().await;
 }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use pvdeck::model::kind::{self, Kind};
 use pvdeck::model::object::Key;
-use pvdeck::model::write::Change;
 use serde_json::{Value, json};
 
-use super::{Play, Story, merge, reference, survives_every_crash};
+use super::{Play, Story, merge, survives_every_crash};
+use crate::by_hand::{ByHand, reference};
 
 struct Placing;
 
@@ -93,8 +93,8 @@ async fn story(play: &mut Play) {
         });
         play.create::<Placing>(kind::NODE, node).await;
         // A new node is tainted until it is found ready.
-        let untainted = Change::Merge(json!({"spec": {"taints": null}}));
-        play.write(reference(kind::NODE, name), None, untainted).await;
+        let untainted = json!({"spec": {"taints": null}});
+        play.user.merge(&reference(kind::NODE, name), untainted).await;
     }
     for (name, provisioner) in [("local", "kubernetes.io/no-provisioner"), ("fast", "csi.example")]
     {
@@ -117,12 +117,11 @@ async fn story(play: &mut Play) {
     let there = json!({"nodeSelector": {"kubernetes.io/hostname": "node-2"}});
     play.pod("filler", &[], there).await;
     play.pod("pair", &["left", "right"], json!({})).await;
-    let at_once = Change::Delete(json!({"gracePeriodSeconds": 0}));
-    play.write(reference(kind::POD, "filler"), None, at_once).await;
-    play.calm::<Placing>().await;
+    let at_once = json!({"gracePeriodSeconds": 0});
+    play.delete_with::<Placing>(kind::POD, "filler", at_once).await;
     play.claim_of("fast", "made", "1Gi").await;
     play.pod("waits", &["made"], json!({})).await;
-    let claim = play.get(&reference(kind::PERSISTENT_VOLUME_CLAIM, "made")).await;
+    let claim = play.user.get(&reference(kind::PERSISTENT_VOLUME_CLAIM, "made")).await;
     let made = json!({
         "metadata": {"name": "pv-made"},
         "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],

@@ -4,19 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
 use pvdeck::model::kind::{self, Kind};
-use pvdeck::model::object::{Key, ObjectRef};
-use pvdeck::model::write::Change;
 use pvdeck::plugins::host::{Command, Files, Host, Hosts, OnBehalf};
 use serde_json::{Value, json};
 
-use super::{Play, Story, reference, survives_every_crash, survives_every_kill};
-use crate::stand_in;
+use super::{Play, Story, survives_every_crash, survives_every_kill};
+use crate::by_hand::{ByHand, reference};
 
 const NODE: &str = "node-1";
 const VOLUME: &str = "/mnt/fast/vol1";
-const VOLUMES: &str = "/api/v1/persistentvolumes";
 
 struct Provisioned;
 
@@ -37,7 +33,7 @@ impl Story for Provisioned {
                 "resources": {"requests": {"storage": "10Mi"}},
             }});
             play.create::<Self>(kind::PERSISTENT_VOLUME_CLAIM, claim).await;
-            let claim = play.get(&reference(kind::PERSISTENT_VOLUME_CLAIM, name)).await;
+            let claim = play.user.get(&reference(kind::PERSISTENT_VOLUME_CLAIM, name)).await;
             assert_eq!(claim.expect("the claim")["status"]["phase"], "Bound", "{name}");
             write(play).await;
             play.delete::<Self>(kind::PERSISTENT_VOLUME_CLAIM, name).await;
@@ -67,10 +63,9 @@ impl Story for Provisioned {
     /// Cleaning is none of the cluster's business, so a round of it shows only
     /// in the next: not at rest while a volume is released, or yet to be made.
     async fn live(play: &mut Play) -> bool {
-        let volumes = stand_in::request(&play.user, Method::GET, VOLUMES, Value::Null).await.1;
-        let volumes = volumes["items"].as_array().cloned().unwrap_or_default();
+        let volumes = play.user.list(kind::PERSISTENT_VOLUME).await;
         let is_released = |volume: &Value| volume["status"]["phase"] == "Released";
-        let configured = play.get(&reference(kind::NODE, NODE)).await.is_some();
+        let configured = play.user.get(&reference(kind::NODE, NODE)).await.is_some();
         let waits = volumes.iter().any(is_released) || (configured && volumes.is_empty());
         if waits {
             play.clock.advance(Duration::from_secs(10)).await;
@@ -103,12 +98,7 @@ fn own(play: &Play) -> Arc<dyn Host> {
 async fn mount(play: &Play) {
     let host = own(play);
     Files(&*host).make_directories(VOLUME, 0o755).await.expect("made");
-    let command = Command::Mount {
-        source: "tmpfs".into(),
-        target: VOLUME.into(),
-        fs_type: "tmpfs".into(),
-        options: vec!["size=16m".into()],
-    };
+    let command = Command::tmpfs("tmpfs", VOLUME, vec!["size=16m".into()]);
     let record = host.run(&OnBehalf::default(), command).await.expect("it runs");
     assert!(record.succeeded(), "{}", record.output());
 }
@@ -127,11 +117,8 @@ async fn configure(play: &mut Play) {
         "provisioner": "kubernetes.io/no-provisioner", "volumeBindingMode": "Immediate"});
     play.create::<Provisioned>(kind::STORAGE_CLASS, class).await;
     let map = "fast:\n  hostDir: /mnt/fast\n  mountDir: /mnt/fast\n";
-    let config = json!({"apiVersion": "v1", "kind": "ConfigMap",
+    let config = json!({
         "metadata": {"name": "local-provisioner-config", "namespace": "kube-system"},
         "data": {"storageClassMap": map, "useNodeNameOnly": "true"}});
-    let key = Key::new("kube-system", "local-provisioner-config");
-    let object = ObjectRef::new(kind::CONFIG_MAP, key);
-    play.write(object, None, Change::Create(config)).await;
-    play.calm::<Provisioned>().await;
+    play.create::<Provisioned>(kind::CONFIG_MAP, config).await;
 }

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use pvdeck::model::kind::{self, Kind};
-use pvdeck::model::write::Change;
 use serde_json::{Value, json};
 
-use super::{Play, Story, Way, reference, survives_every_crash};
+use super::{Play, Story, survives_every_crash};
 use crate::stand_in;
 
 const KINDS: &[&Kind] = &[
@@ -51,11 +50,6 @@ fn template(image: &str) -> Value {
         "spec": {"containers": [{"name": "main", "image": image}]}})
 }
 
-async fn patch<S: Story>(play: &mut Play, kind: &'static Kind, name: &str, patch: Value) {
-    play.write(reference(kind, name), None, Change::Merge(patch)).await;
-    play.calm::<S>().await;
-}
-
 /// A node that pods can be placed on.
 fn offer_node(play: &Play) {
     let node = json!({
@@ -90,7 +84,7 @@ impl Story for StatefulSets {
                     {"whenDeleted": "Retain", "whenScaled": "Delete"}},
         });
         play.create::<Self>(kind::STATEFUL_SET, set).await;
-        patch::<Self>(play, kind::STATEFUL_SET, "web", json!({"spec": {"replicas": 1}})).await;
+        play.patch::<Self>(kind::STATEFUL_SET, "web", json!({"spec": {"replicas": 1}})).await;
     }
 
     /// A pod comes only after the one below it is ready and after its claim,
@@ -164,7 +158,7 @@ impl Story for Owned {
         };
         play.create::<Self>(kind::DEPLOYMENT, app("app")).await;
         let new = json!({"spec": {"template": template("busybox:1.36")}});
-        patch::<Self>(play, kind::DEPLOYMENT, "app", new).await;
+        play.patch::<Self>(kind::DEPLOYMENT, "app", new).await;
         let volume = json!({"name": "scratch", "ephemeral": {"volumeClaimTemplate": {"spec": {
             "accessModes": ["ReadWriteOnce"], "storageClassName": "std",
             "resources": {"requests": {"storage": "1Gi"}}}}}});
@@ -175,9 +169,8 @@ impl Story for Owned {
         gone["spec"]["selector"]["matchLabels"]["app"] = "gone".into();
         gone["spec"]["template"]["metadata"]["labels"]["app"] = "gone".into();
         play.create::<Self>(kind::DEPLOYMENT, gone).await;
-        let foreground = Change::Delete(json!({"propagationPolicy": "Foreground"}));
-        play.write(reference(kind::DEPLOYMENT, "gone"), None, foreground).await;
-        play.calm::<Self>().await;
+        let foreground = json!({"propagationPolicy": "Foreground"});
+        play.delete_with::<Self>(kind::DEPLOYMENT, "gone", foreground).await;
     }
 
     /// At most one pod more than wanted at any time; a creation without a name
@@ -197,8 +190,7 @@ impl Story for Owned {
                     && pod["metadata"]["labels"]["app"] == "app"
             };
             let count = pods.values().filter(counts).count();
-            let twice = matches!(play.plan.fault, Some((_, Way::DoneTwice)));
-            if count > 2 + usize::from(twice) {
+            if count > 2 + usize::from(play.plan.does_twice()) {
                 return Err(format!("{}: {count} pods", commit.revision));
             }
         }

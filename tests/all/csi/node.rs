@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pvdeck::cluster::clock::ManualClock;
 use pvdeck::controllers::csi::embedded::{self, Csi, EmbeddedDriver};
 use pvdeck::model::clock::Clock;
 use pvdeck::model::volume_source::VolumeSpec;
@@ -18,6 +17,7 @@ use pvdeck::plugins::steps;
 use serde_json::{Value, json};
 
 use super::MIB;
+use crate::bare_cluster::clock;
 
 const DRIVER: &str = "csi.pvdeck.dev";
 
@@ -29,8 +29,7 @@ struct Node {
 
 impl Node {
     fn new() -> Self {
-        let clock = ManualClock::new(jiff::Timestamp::from_second(1_800_000_000).expect("a time"));
-        let clock: Arc<dyn Clock> = Arc::new(clock);
+        let clock: Arc<dyn Clock> = Arc::new(clock());
         let world = World::new(clock.clone(), Layout::default());
         world.add("node-1");
         let csi = embedded::start(&[EmbeddedDriver::named(DRIVER)], &world, &["node-1"], &clock);

@@ -1,25 +1,22 @@
 //! Plays a schedule on an embedded cluster whose controllers may die.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use pvdeck::cluster::clock::ManualClock;
-use pvdeck::cluster::embedded::{Embedded, Options};
-use pvdeck::cluster::write_path::WritePath;
-use pvdeck::cluster::write_path::read_only::Access;
+use pvdeck::cluster::embedded::Embedded;
 use pvdeck::controllers::host;
 use pvdeck::model::kind::{self, Kind};
-use pvdeck::model::write::{Actor, Change};
-use pvdeck::session::{EmbeddedOptions, NodeMachines, Session};
+use pvdeck::model::write::Change;
+use pvdeck::session::Session;
 use serde_json::{Value, json};
 
 use super::Coverage;
 use super::acts::{Act, FIRST_PROVISIONED, NAMES, NODES};
 use super::judge::Judge;
+use crate::bare_cluster::{self, BareCluster};
 use crate::by_hand::{ByHand, reference};
-use crate::crash::{Plan, Way, faulty};
+use crate::crash::{Fault, Plan, faulty};
 
 const SELECTED: &str = "volume.kubernetes.io/selected-node";
 /// Longer than any pause of the controllers but resyncs.
@@ -42,11 +39,7 @@ impl<'a> Play<'a> {
     /// Three nodes with a volume each, a claim of every name, a class of local
     /// volumes and one that is provisioned.
     pub async fn started(coverage: &'a Coverage) -> Self {
-        let clock = ManualClock::new(Timestamp::from_second(1_800_000_000).expect("in range"));
-        let embedded = Embedded::new(Options::new(Arc::new(clock.clone())));
-        let base = embedded.base();
-        let path = WritePath::new(base, "default", Arc::new(clock.clone()), Access::writable());
-        let user = path.client(Actor("user".into()));
+        let BareCluster { clock, embedded, user } = BareCluster::new();
         let (plan, judge) = (Arc::default(), Judge::default());
         let mut play = Self { clock, embedded, user, session: None, plan, coverage, judge };
         play.open(None);
@@ -69,17 +62,12 @@ impl<'a> Play<'a> {
     }
 
     /// New controllers, which know only what the cluster holds.
-    fn open(&mut self, fault: Option<(usize, Way)>) {
+    fn open(&mut self, fault: Option<Fault>) {
         drop(self.session.take());
-        self.plan = Arc::new(Plan { fault, ..Plan::default() });
-        let options = EmbeddedOptions {
-            machines: NodeMachines::Nothing,
-            controllers: Some(host::Options::default()),
-            ..EmbeddedOptions::default()
-        };
+        self.plan = Plan::new(fault);
         let base = faulty(self.embedded.base(), self.plan.clone());
-        let clock = Arc::new(self.clock.clone());
-        self.session = Some(Session::over(base, clock, self.embedded.clone(), options));
+        let controllers = Some(host::Options::default());
+        self.session = Some(bare_cluster::start(&self.embedded, &self.clock, base, controllers));
     }
 
     fn gate(&self) -> &pvdeck::cluster::write_path::step_gate::StepGate {
@@ -110,7 +98,7 @@ impl<'a> Play<'a> {
                 }
             }
             Act::Open => self.gate().open(),
-            Act::Crash { after, way } => self.open(Some((*after, *way))),
+            Act::Crash { after, way } => self.open(Some(Fault::Write(*after, *way))),
             Act::Wait { seconds } => self.clock.advance(Duration::from_secs(*seconds)).await,
         }
         self.clock.idle().await;
@@ -119,10 +107,10 @@ impl<'a> Play<'a> {
 
     /// New controllers in the place of dead ones.
     fn bury(&mut self) {
-        if self.plan.fired.lock().expect("the plan").take().is_some() {
+        if self.plan.take_failed_write().is_some() {
             Coverage::count(&self.coverage.crashes);
         }
-        if self.plan.dead.load(Ordering::SeqCst) {
+        if self.plan.process.is_dead() {
             self.open(None);
         }
     }

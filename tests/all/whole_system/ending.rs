@@ -9,7 +9,6 @@ use serde_json::json;
 
 use super::objects::claims_of;
 use super::play::Play;
-use super::process::Fate;
 use super::{MANY, NODES};
 use crate::by_hand::{ByHand, reference};
 
@@ -22,7 +21,7 @@ const ROUND_SLICE: Duration = Duration::from_secs(15);
 impl Play {
     /// Faults stop: what can run runs, and when it is deleted nothing is left.
     pub async fn converge(&mut self) -> Result<(), String> {
-        self.start(Fate::default());
+        self.start(None);
         self.world.calm();
         for node in NODES {
             self.bring_back(node).await;

@@ -11,20 +11,20 @@
 mod ending;
 mod objects;
 mod play;
-mod process;
 mod sound;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use proptest::test_runner::{TestCaseError, TestError, TestRunner};
 use pvdeck::plugins::host::command::Verb;
 use pvdeck::plugins::host::simulated::World;
+use pvdeck::plugins::host::simulated::mortal::When;
 
-use crate::crash::WAYS;
+use crate::bare_cluster;
+use crate::crash::{Fault, WAYS};
+use crate::schedules::Schedules;
 use play::Play;
-use process::{Fate, When};
 
 const NODES: [&str; 3] = ["node-a", "node-b", "node-c"];
 
@@ -81,7 +81,7 @@ enum Act {
     },
     /// The program ends and is started again, with what will become of it.
     Restart {
-        fate: Fate,
+        fate: Option<Fault>,
     },
     Fault {
         node: usize,
@@ -108,16 +108,16 @@ const VERBS: [Verb; 9] = [
     Verb::ReadFiles,
 ];
 
-fn fate() -> impl Strategy<Value = Fate> {
+/// What becomes of a run of the program.
+fn fate() -> impl Strategy<Value = Option<Fault>> {
     let at = |least, most| prop_oneof![3 => 0..least, 1 => least..most];
     let write = (at(6_usize, 25), proptest::sample::select(&WAYS[..]));
     let when = proptest::sample::select(&[When::Before, When::After][..]);
-    let host_operation = (at(12_usize, 50), when);
+    let on_machine = (at(12_usize, 50), when);
     prop_oneof![
-        2 => Just(Fate::default()),
-        3 => write.prop_map(|write| Fate { write: Some(write), host_operation: None }),
-        3 => host_operation
-            .prop_map(|operation| Fate { write: None, host_operation: Some(operation) }),
+        2 => Just(None),
+        3 => write.prop_map(|(at, way)| Some(Fault::Write(at, way))),
+        3 => on_machine.prop_map(|(at, when)| Some(Fault::Machine(at, when))),
     ]
 }
 
@@ -175,50 +175,33 @@ const FLOOR: &[(&str, usize)] = &[
 
 const CASES: u32 = 8;
 
-fn check(acts: &[Act], covered: &RefCell<Covered>) -> Result<(), TestCaseError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .map_err(|error| TestCaseError::fail(error.to_string()))?;
-    runtime.block_on(async {
+fn check(acts: &[Act], covered: &RefCell<Covered>) -> Result<(), String> {
+    bare_cluster::run(async {
         let mut play = Play::new().await;
         for (at, act) in acts.iter().enumerate() {
             play.act(act).await;
-            play.why_not_sound()
-                .map_err(|why| TestCaseError::fail(format!("{at} {act:?}: {why}")))?;
+            play.why_not_sound().map_err(|why| format!("{at} {act:?}: {why}"))?;
         }
         let ended = play.converge().await;
         if let Err(why) = &ended {
             println!("{why}");
         }
         play.count(&mut covered.borrow_mut());
-        ended.map_err(TestCaseError::fail)
+        ended
     })
 }
 
 #[test]
 fn whatever_happens_volumes_are_safe_and_all_comes_to_rest() {
-    let is_long = std::env::var_os("PVDECK_LONG").is_some();
-    let cases = if is_long { CASES * 20 } else { CASES };
-    let config = ProptestConfig {
-        cases,
-        // A schedule takes seconds: what fails is printed as it is.
-        max_shrink_iters: 0,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    };
     let covered = RefCell::new(Covered::default());
     let acts = proptest::collection::vec(act(), 10..45);
-    let outcome = TestRunner::new(config).run(&acts, |acts| check(&acts, &covered));
+    // A schedule takes seconds: what fails is printed as it is.
+    let schedules = Schedules { cases: CASES, cases_long: CASES * 20, shrinks_max: 0 };
+    let outcome = schedules.play(&acts, |acts| check(acts, &covered));
     for (what, count) in &covered.borrow().0 {
         println!("{count:>7} {what}");
     }
-    match outcome {
-        Ok(()) => {}
-        Err(TestError::Fail(why, acts)) => panic!("{why}\n{acts:#?}"),
-        Err(TestError::Abort(why)) => panic!("{why}"),
-    }
+    outcome.unwrap_or_else(|why| panic!("{why}"));
     let covered = covered.borrow();
     let too_few: Vec<_> = FLOOR
         .iter()
@@ -230,13 +213,8 @@ fn whatever_happens_volumes_are_safe_and_all_comes_to_rest() {
 /// What the watcher must see, done on purpose.
 #[test]
 fn what_is_done_to_volumes_behind_everyones_back_is_seen() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
     let wrong = |harm: fn(&World)| {
-        runtime.block_on(async {
+        bare_cluster::run(async {
             let mut play = Play::new().await;
             let claims = (0, 0);
             play.act(&Act::Pod { name: 0, node: Some(1), claims, does: Does::Waits }).await;

@@ -4,33 +4,30 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use pvdeck::cluster::clock::ManualClock;
-use pvdeck::cluster::embedded::{Embedded, Options};
-use pvdeck::cluster::write_path::WritePath;
-use pvdeck::cluster::write_path::read_only::Access;
+use pvdeck::cluster::embedded::Embedded;
 use pvdeck::controllers::csi::embedded::{self as csi, Csi, EmbeddedDriver};
 use pvdeck::controllers::host;
 use pvdeck::controllers::machines::Machines;
 use pvdeck::controllers::node_agent::pods::runtime::Runtimes;
 use pvdeck::model::clock::Clock;
 use pvdeck::model::kind;
-use pvdeck::model::write::Actor;
 use pvdeck::plugins::csi::node::CsiPlugin;
 use pvdeck::plugins::host::command::Verb;
 use pvdeck::plugins::host::simulated::World;
+use pvdeck::plugins::host::simulated::mortal::Reached;
 use pvdeck::plugins::host::simulated::rules::{Effect, Rule};
 use pvdeck::plugins::host::{FileFault, Hosts};
 use pvdeck::plugins::layout::Layout;
-use pvdeck::session::{EmbeddedOptions, NodeMachines, Session};
+use pvdeck::session::Session;
 use serde_json::json;
 
 use super::objects::{DRIVER, LOCAL, is_given_up, pod_name};
-use super::process::{Fate, Process, Reached};
 use super::sound::{Watcher, why_not_whole};
 use super::{Act, Covered, NODES};
+use crate::bare_cluster::{self, BareCluster};
 use crate::by_hand::{ByHand, reference};
-use crate::crash::faulty;
+use crate::crash::{Fault, Plan, faulty};
 
 /// How finely time passes while someone may die.
 const SLICE: Duration = Duration::from_secs(2);
@@ -43,7 +40,7 @@ pub struct Play {
     csi: Csi,
     pub user: kube::Client,
     pub watcher: Arc<Watcher>,
-    process: Arc<Process>,
+    plan: Arc<Plan>,
     pub session: Option<Session>,
     pub covered: Covered,
 }
@@ -51,10 +48,8 @@ pub struct Play {
 impl Play {
     /// A cluster whose claims are bound, and the program at work on it.
     pub async fn new() -> Self {
-        let clock = ManualClock::new(Timestamp::from_second(1_800_000_000).expect("in range"));
+        let BareCluster { clock, embedded, user } = BareCluster::new();
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
-        let embedded = Embedded::new(Options::new(shared.clone()));
-        let path = WritePath::new(embedded.base(), "default", shared.clone(), Access::writable());
         let world = World::new(shared.clone(), Layout::default());
         let runtimes = Arc::new(Runtimes::default());
         for node in NODES {
@@ -66,9 +61,8 @@ impl Play {
         let driver = EmbeddedDriver::named(DRIVER);
         embedded.import(vec![driver.object()], "user").expect("imported");
         let csi = csi::start(&[driver], &world, &NODES, &shared);
-        let user = path.client(Actor("user".into()));
         let watcher = Watcher::new(embedded.clone(), world.clone(), runtimes.clone());
-        let process = Process::new(Fate::default(), watcher.clone());
+        let plan = Plan::new(None);
         let mut play = Self {
             clock,
             embedded,
@@ -77,12 +71,12 @@ impl Play {
             csi,
             user,
             watcher,
-            process,
+            plan,
             session: None,
             covered: Covered::default(),
         };
         play.make_objects().await;
-        play.start(Fate::default());
+        play.start(None);
         play.bind_claims().await;
         play
     }
@@ -92,11 +86,12 @@ impl Play {
     }
 
     /// Starts the program anew.
-    pub fn start(&mut self, fate: Fate) {
+    pub fn start(&mut self, fate: Option<Fault>) {
         drop(self.session.take());
         self.account();
-        self.process = Process::new(fate, self.watcher.clone());
-        let reached = Reached { world: self.world.clone(), process: self.process.clone() };
+        let watcher = self.watcher.clone();
+        self.plan = Plan::telling(fate, move |what| watcher.look(what));
+        let reached = Reached { world: self.world.clone(), by: self.plan.process.clone() };
         let plugin = CsiPlugin::new(self.csi.on_nodes.clone(), None);
         let machines = Machines {
             runtimes: self.runtimes.clone(),
@@ -107,36 +102,28 @@ impl Play {
             csi: self.csi.clone(),
             ..host::Options::default()
         };
-        let options = EmbeddedOptions {
-            machines: NodeMachines::Nothing,
-            controllers: Some(controllers),
-            ..EmbeddedOptions::default()
-        };
-        let base = faulty(self.embedded.base(), self.process.plan.clone());
-        let clock = Arc::new(self.clock.clone());
-        self.session = Some(Session::over(base, clock, self.embedded.clone(), options));
+        let base = faulty(self.embedded.base(), self.plan.clone());
+        let session = bare_cluster::start(&self.embedded, &self.clock, base, Some(controllers));
+        self.session = Some(session);
     }
 
     /// Counts what became of a run of the program.
     fn account(&mut self) {
         self.covered.add("runs of the program", 1);
-        self.covered.add("operations on machines", self.process.operations());
-        if self.process.killed_at().is_some() {
+        let process = &self.plan.process;
+        self.covered.add("operations on machines", process.changes());
+        if process.killed_at().is_some() {
             self.covered.add("killed at an operation on a machine", 1);
-        } else if self.process.is_dead() {
+        } else if process.is_dead() {
             self.covered.add("killed at a write", 1);
-        } else if self.process.failed_at_write() {
+        } else if self.plan.fired().is_some() {
             self.covered.add("other faults of a write", 1);
         }
     }
 
     /// Where the program died, for people.
     pub fn last_death(&self) -> String {
-        match (self.process.killed_at(), self.process.plan.fired.lock().expect("a plan").clone()) {
-            (Some(operation), _) => format!("; killed at {operation}"),
-            (None, Some(write)) => format!("; failed at {write}"),
-            (None, None) => String::new(),
-        }
+        self.plan.fired().map(|at| format!("; failed at {at}")).unwrap_or_default()
     }
 
     pub async fn act(&mut self, act: &Act) {
@@ -236,8 +223,8 @@ impl Play {
             left -= slice;
             self.watcher.look("a while");
             self.service().await;
-            if self.process.is_dead() {
-                self.start(Fate::default());
+            if self.plan.process.is_dead() {
+                self.start(None);
             }
             if left.is_zero() {
                 return;

@@ -6,27 +6,27 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::future::{BoxFuture, FutureExt, ready};
+use futures::FutureExt;
 
 use crate::plugins::host::linux::Linux;
+use crate::plugins::host::linux::disk_files::{DiskFiles, failed, remove_if_there};
 use crate::plugins::host::simulated::state::DISKS;
-use crate::plugins::host::{Command, Disks, Host, HostError, Hosts, OnBehalf};
+use crate::plugins::host::{Command, DiskFuture, Disks, Host, HostError, Hosts, OnBehalf};
 
 /// The Linux nodes of a cluster and the disks between them.
 #[derive(Debug)]
 pub struct LinuxNodes {
-    directory: PathBuf,
+    files: DiskFiles,
     nodes: Mutex<BTreeMap<String, Arc<Linux>>>,
 }
 
 impl LinuxNodes {
     /// `directory` holds the disks' files: the same as in each node's options.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into(), nodes: Mutex::default() }
+        Self { files: DiskFiles::new(directory), nodes: Mutex::default() }
     }
 
     pub fn add(&self, node: Arc<Linux>) {
@@ -37,22 +37,18 @@ impl LinuxNodes {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn file(&self, id: &str) -> PathBuf {
-        self.directory.join(format!("{id}.img"))
-    }
-
     fn marker(&self, id: &str, node: &str) -> PathBuf {
-        self.directory.join(format!("{id}.on.{node}"))
+        self.files.directory().join(format!("{id}.on.{node}"))
     }
 
     /// The nodes that have a disk, with the device on each.
     fn holders(&self, id: &str) -> Result<Vec<(String, String)>, HostError> {
-        if !self.file(id).exists() {
+        if !self.files.has(id) {
             return Err(HostError::NoSuchDisk { id: id.to_owned() });
         }
         let prefix = format!("{id}.on.");
         let mut holders = Vec::new();
-        for entry in fs::read_dir(&self.directory).map_err(|e| failed(id, &e))? {
+        for entry in fs::read_dir(self.files.directory()).map_err(|e| failed(id, &e))? {
             let entry = entry.map_err(|e| failed(id, &e))?;
             let name = entry.file_name().to_string_lossy().into_owned();
             let Some(node) = name.strip_prefix(&prefix) else { continue };
@@ -114,19 +110,12 @@ impl LinuxNodes {
                 return Err(HostError::Failed { text: record.output().trim().to_owned() });
             }
         }
-        match fs::remove_file(self.marker(id, node)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(id, &error)),
-            _ => Ok(()),
-        }
+        remove_if_there(&self.marker(id, node)).map_err(|error| failed(id, &error))
     }
 
     async fn grow_disk(&self, id: &str, bytes: u64) -> Result<(), HostError> {
         let holders = self.holders(id)?;
-        let file = fs::OpenOptions::new().write(true).open(self.file(id));
-        let file = file.map_err(|e| failed(id, &e))?;
-        if file.metadata().map_err(|e| failed(id, &e))?.len() < bytes {
-            file.set_len(bytes).map_err(|e| failed(id, &e))?;
-        }
+        self.files.grow(id, bytes)?;
         for (node, device) in holders {
             let Some(host) = self.lock().get(&node).cloned() else { continue };
             let on_behalf = OnBehalf::volume(id);
@@ -134,10 +123,6 @@ impl LinuxNodes {
         }
         Ok(())
     }
-}
-
-fn failed(id: &str, error: &io::Error) -> HostError {
-    HostError::Failed { text: format!("disk {id}: {error}") }
 }
 
 /// Whether a loop device still has the disk's file behind it.
@@ -154,75 +139,47 @@ impl Hosts for LinuxNodes {
 }
 
 impl Disks for LinuxNodes {
-    fn create(&self, id: &str, bytes: u64) -> BoxFuture<'_, Result<(), HostError>> {
-        let made = fs::create_dir_all(&self.directory).and_then(|()| {
-            let file = fs::OpenOptions::new().write(true).create_new(true).open(self.file(id));
-            match file {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-                file => file?.set_len(bytes),
-            }
-        });
-        ready(made.map_err(|error| failed(id, &error))).boxed()
+    fn create<'a>(&'a self, id: &'a str, bytes: u64) -> DiskFuture<'a> {
+        async move { self.files.create(id, bytes) }.boxed()
     }
 
-    fn copy(&self, from: &str, to: &str) -> BoxFuture<'_, Result<(), HostError>> {
-        let (source, target, id) = (self.file(from), self.file(to), to.to_owned());
-        // Copied under another name: a copy is whole or not there.
-        let new = self.directory.join(format!("{to}.new"));
-        let copy = move || {
-            if target.exists() {
-                return Ok(());
-            }
-            fs::copy(source, &new)?;
-            fs::rename(new, target)
-        };
+    fn copy<'a>(&'a self, from: &'a str, to: &'a str) -> DiskFuture<'a> {
+        self.files.copy(from, to).boxed()
+    }
+
+    fn delete<'a>(&'a self, id: &'a str) -> DiskFuture<'a> {
         async move {
-            let copied = tokio::task::spawn_blocking(copy).await;
-            let copied = copied.map_err(|error| HostError::Failed { text: error.to_string() })?;
-            copied.map_err(|error| failed(&id, &error))
+            match self.holders(id) {
+                Err(HostError::NoSuchDisk { .. }) => Ok(()),
+                Err(error) => Err(error),
+                Ok(holders) => match holders.into_iter().next() {
+                    Some((node, _)) => Err(HostError::DiskInUse { id: id.to_owned(), node }),
+                    None => self.files.remove(id),
+                },
+            }
         }
         .boxed()
     }
 
-    fn delete(&self, id: &str) -> BoxFuture<'_, Result<(), HostError>> {
-        let deleted = match self.holders(id) {
-            Err(HostError::NoSuchDisk { .. }) => Ok(()),
-            Err(error) => Err(error),
-            Ok(holders) => match holders.into_iter().next() {
-                Some((node, _)) => Err(HostError::DiskInUse { id: id.to_owned(), node }),
-                None => fs::remove_file(self.file(id)).map_err(|error| failed(id, &error)),
-            },
-        };
-        ready(deleted).boxed()
+    fn grow<'a>(&'a self, id: &'a str, bytes: u64) -> DiskFuture<'a> {
+        self.grow_disk(id, bytes).boxed()
     }
 
-    fn grow(&self, id: &str, bytes: u64) -> BoxFuture<'_, Result<(), HostError>> {
-        let id = id.to_owned();
-        async move { self.grow_disk(&id, bytes).await }.boxed()
-    }
-
-    fn attach(
-        &self,
-        on_behalf: &OnBehalf,
-        id: &str,
-        node: &str,
+    fn attach<'a>(
+        &'a self,
+        on_behalf: &'a OnBehalf,
+        id: &'a str,
+        node: &'a str,
         shared: bool,
-    ) -> BoxFuture<'_, Result<String, HostError>> {
-        let (on_behalf, id, node) = (on_behalf.clone(), id.to_owned(), node.to_owned());
-        async move { self.attach_disk(&on_behalf, &id, &node, shared).await }.boxed()
+    ) -> DiskFuture<'a, String> {
+        self.attach_disk(on_behalf, id, node, shared).boxed()
     }
 
-    fn detach(
-        &self,
-        on_behalf: &OnBehalf,
-        id: &str,
-        node: &str,
-    ) -> BoxFuture<'_, Result<(), HostError>> {
-        let (on_behalf, id, node) = (on_behalf.clone(), id.to_owned(), node.to_owned());
-        async move { self.detach_disk(&on_behalf, &id, &node).await }.boxed()
+    fn detach<'a>(&'a self, on_behalf: &'a OnBehalf, id: &'a str, node: &'a str) -> DiskFuture<'a> {
+        self.detach_disk(on_behalf, id, node).boxed()
     }
 
-    fn attached_to(&self, id: &str) -> BoxFuture<'_, Result<Vec<(String, String)>, HostError>> {
-        ready(self.holders(id)).boxed()
+    fn attached_to<'a>(&'a self, id: &'a str) -> DiskFuture<'a, Vec<(String, String)>> {
+        async move { self.holders(id) }.boxed()
     }
 }

@@ -13,6 +13,7 @@
 //! `/usr` and `/etc` are the machine's, read-only; `/dev`, `/proc` and `/sys`
 //! are shared with it.
 
+pub mod disk_files;
 pub mod disks;
 
 pub(super) mod files;

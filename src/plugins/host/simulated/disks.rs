@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures::future::{BoxFuture, FutureExt, ready};
+use futures::FutureExt;
 
 use crate::plugins::host::simulated::state::{DISKS, Disk, DiskContent, State};
 use crate::plugins::host::simulated::{Simulated, World};
-use crate::plugins::host::{Command, Disks, HostError, OnBehalf};
+use crate::plugins::host::{Command, DiskFuture, Disks, HostError, OnBehalf};
 
 fn missing(id: &str) -> HostError {
     HostError::NoSuchDisk { id: id.to_owned() }
@@ -69,57 +69,57 @@ impl World {
 }
 
 impl Disks for World {
-    fn create(&self, id: &str, bytes: u64) -> BoxFuture<'_, Result<(), HostError>> {
-        let disk = || Disk {
-            bytes,
-            content: DiskContent::Blank,
-            read_only: false,
-            attached: BTreeMap::new(),
-        };
-        self.lock().state.disks.entry(id.into()).or_insert_with(|| Arc::new(disk()));
-        ready(Ok(())).boxed()
+    fn create<'a>(&'a self, id: &'a str, bytes: u64) -> DiskFuture<'a> {
+        async move {
+            let disk = || Disk {
+                bytes,
+                content: DiskContent::Blank,
+                read_only: false,
+                attached: BTreeMap::new(),
+            };
+            self.lock().state.disks.entry(id.into()).or_insert_with(|| Arc::new(disk()));
+            Ok(())
+        }
+        .boxed()
     }
 
-    fn copy(&self, from: &str, to: &str) -> BoxFuture<'_, Result<(), HostError>> {
-        let mut held = self.lock();
-        let copied = match held.state.disks.get(from) {
-            _ if held.state.disks.contains_key(to) => Ok(()),
-            None => Err(missing(from)),
-            Some(disk) => {
+    fn copy<'a>(&'a self, from: &'a str, to: &'a str) -> DiskFuture<'a> {
+        async move {
+            let disks = &mut self.lock().state.disks;
+            if !disks.contains_key(to) {
+                let disk = disks.get(from).ok_or_else(|| missing(from))?;
                 let copy = Disk { attached: BTreeMap::new(), ..(**disk).clone() };
-                held.state.disks.insert(to.into(), Arc::new(copy));
-                Ok(())
+                disks.insert(to.into(), Arc::new(copy));
             }
-        };
-        ready(copied).boxed()
+            Ok(())
+        }
+        .boxed()
     }
 
-    fn delete(&self, id: &str) -> BoxFuture<'_, Result<(), HostError>> {
-        let mut held = self.lock();
-        let user = held.state.disks.get(id).and_then(|disk| disk.attached.keys().next());
-        let deleted = match user {
-            Some(node) => Err(HostError::DiskInUse { id: id.to_owned(), node: node.to_string() }),
-            None => {
-                held.state.disks.remove(id);
-                Ok(())
+    fn delete<'a>(&'a self, id: &'a str) -> DiskFuture<'a> {
+        async move {
+            let disks = &mut self.lock().state.disks;
+            if let Some(node) = disks.get(id).and_then(|disk| disk.attached.keys().next()) {
+                return Err(HostError::DiskInUse { id: id.to_owned(), node: node.to_string() });
             }
-        };
-        ready(deleted).boxed()
+            disks.remove(id);
+            Ok(())
+        }
+        .boxed()
     }
 
-    fn grow(&self, id: &str, bytes: u64) -> BoxFuture<'_, Result<(), HostError>> {
-        let id = id.to_owned();
+    fn grow<'a>(&'a self, id: &'a str, bytes: u64) -> DiskFuture<'a> {
         async move {
             let nodes: Vec<Arc<str>> = {
                 let mut held = self.lock();
-                let disk = held.state.disk(&id).ok_or_else(|| missing(&id))?;
+                let disk = held.state.disk(id).ok_or_else(|| missing(id))?;
                 disk.bytes = disk.bytes.max(bytes);
                 disk.attached.keys().cloned().collect()
             };
             for node in nodes {
-                let device = device_of(&self.lock().state, &id, &node);
+                let device = device_of(&self.lock().state, id, &node);
                 let (Some(device), Some(member)) = (device, self.member(&node)) else { continue };
-                let on_behalf = OnBehalf::volume(&*id);
+                let on_behalf = OnBehalf::volume(id);
                 member.perform(&on_behalf, Command::LoopResize { device }, true).await?;
             }
             Ok(())
@@ -127,34 +127,28 @@ impl Disks for World {
         .boxed()
     }
 
-    fn attach(
-        &self,
-        on_behalf: &OnBehalf,
-        id: &str,
-        node: &str,
+    fn attach<'a>(
+        &'a self,
+        on_behalf: &'a OnBehalf,
+        id: &'a str,
+        node: &'a str,
         shared: bool,
-    ) -> BoxFuture<'_, Result<String, HostError>> {
-        let (on_behalf, id, node) = (on_behalf.clone(), id.to_owned(), node.to_owned());
-        async move { self.attach_disk(&on_behalf, &id, &node, shared).await }.boxed()
+    ) -> DiskFuture<'a, String> {
+        self.attach_disk(on_behalf, id, node, shared).boxed()
     }
 
-    fn detach(
-        &self,
-        on_behalf: &OnBehalf,
-        id: &str,
-        node: &str,
-    ) -> BoxFuture<'_, Result<(), HostError>> {
-        let (on_behalf, id, node) = (on_behalf.clone(), id.to_owned(), node.to_owned());
-        async move { self.detach_disk(&on_behalf, &id, &node).await }.boxed()
+    fn detach<'a>(&'a self, on_behalf: &'a OnBehalf, id: &'a str, node: &'a str) -> DiskFuture<'a> {
+        self.detach_disk(on_behalf, id, node).boxed()
     }
 
-    fn attached_to(&self, id: &str) -> BoxFuture<'_, Result<Vec<(String, String)>, HostError>> {
-        let held = self.lock();
-        let attached = held.state.disks.get(id).map(|disk| {
+    fn attached_to<'a>(&'a self, id: &'a str) -> DiskFuture<'a, Vec<(String, String)>> {
+        async move {
+            let held = self.lock();
+            let disk = held.state.disks.get(id).ok_or_else(|| missing(id))?;
             let at =
                 |(node, name): (&Arc<str>, &String)| (node.to_string(), format!("/dev/{name}"));
-            disk.attached.iter().map(at).collect()
-        });
-        ready(attached.ok_or_else(|| missing(id))).boxed()
+            Ok(disk.attached.iter().map(at).collect())
+        }
+        .boxed()
     }
 }

@@ -10,9 +10,11 @@
 //!
 //! What the nodes of a cluster must survive is made here: requests that are
 //! slow, fail, never begin, or are done without an answer ([`rules`]), and a
-//! node that does not answer at all ([`World::lose`]). Records of commands are
-//! not part of a snapshot.
+//! node that does not answer at all ([`World::lose`]); and whoever uses the
+//! machines may be killed at any change to them ([`mortal`]). Records of
+//! commands are not part of a snapshot.
 
+pub mod mortal;
 pub mod programs;
 pub mod rules;
 pub mod state;

@@ -7,7 +7,8 @@ use pvdeck::model::kind::{self, Kind};
 use pvdeck::model::write::Change;
 use serde_json::{Value, json};
 
-use crate::crash::{Play, reference};
+use crate::by_hand::{ByHand, reference};
+use crate::crash::Play;
 
 const DRIVER: &str = "csi.pvdeck.dev";
 pub const NODES: [&str; 2] = ["node-1", "node-2"];
@@ -38,17 +39,8 @@ impl Cluster {
 
     /// Creates an object unless it is there.
     async fn create(&self, kind: &'static Kind, name: &str, mut object: Value) {
-        let at = reference(kind, name);
-        if self.play.get(&at).await.is_some() {
-            return;
-        }
-        object["apiVersion"] = kind.api_version().into();
-        object["kind"] = kind.kind.into();
         object["metadata"]["name"] = name.into();
-        if kind.namespaced {
-            object["metadata"]["namespace"] = "default".into();
-        }
-        self.play.write(at, None, Change::Create(object)).await;
+        self.play.user.create_if_missing(kind, object).await;
     }
 
     pub async fn claim(&self, number: usize) {
@@ -77,13 +69,13 @@ impl Cluster {
         let claim = reference(kind::PERSISTENT_VOLUME_CLAIM, &claim_name(number));
         if self.is_bound(number).await {
             let size = json!({"spec": {"resources": {"requests": {"storage": "2Gi"}}}});
-            self.play.write(claim, None, Change::Merge(size)).await;
+            self.play.user.merge(&claim, size).await;
         }
     }
 
     pub async fn is_bound(&self, number: usize) -> bool {
         let claim = reference(kind::PERSISTENT_VOLUME_CLAIM, &claim_name(number));
-        self.play.get(&claim).await.is_some_and(|claim| claim["status"]["phase"] == "Bound")
+        self.play.user.get(&claim).await.is_some_and(|claim| claim["status"]["phase"] == "Bound")
     }
 
     pub async fn delete_pod(&self, number: usize) {
@@ -95,7 +87,8 @@ impl Cluster {
     }
 
     async fn delete(&self, kind: &'static Kind, name: &str) {
-        self.play.write(reference(kind, name), None, Change::Delete(json!({}))).await;
+        let delete = Change::Delete(json!({}));
+        self.play.user.write_if_it_can_be(&reference(kind, name), None, delete).await;
     }
 
     /// A call that is yet to be made goes wrong.
@@ -127,7 +120,7 @@ impl Cluster {
     /// The same when everything is deleted.
     pub async fn clear(&self) -> Result<(), String> {
         for kind in [kind::POD, kind::PERSISTENT_VOLUME_CLAIM] {
-            for object in self.play.list(kind).await {
+            for object in self.play.user.list(kind).await {
                 let name = object["metadata"]["name"].as_str().expect("a name").to_owned();
                 self.delete(kind, &name).await;
             }
@@ -137,8 +130,8 @@ impl Cluster {
 
     /// What is not as the claims and pods ask for.
     pub async fn why_not_right(&self) -> Result<(), String> {
-        let volumes = self.play.list(kind::PERSISTENT_VOLUME).await;
-        let claims = self.play.list(kind::PERSISTENT_VOLUME_CLAIM).await;
+        let volumes = self.play.user.list(kind::PERSISTENT_VOLUME).await;
+        let claims = self.play.user.list(kind::PERSISTENT_VOLUME_CLAIM).await;
         self.why_not_known(&volumes)?;
         if volumes.len() != claims.len() {
             return Err(format!("{} claims have {volumes:?}", claims.len()));
@@ -154,8 +147,8 @@ impl Cluster {
             }
         }
         self.why_pods_wait(&claims).await?;
-        let attachments = self.play.list(kind::VOLUME_ATTACHMENT).await;
-        match self.play.list(kind::POD).await.is_empty() && !attachments.is_empty() {
+        let attachments = self.play.user.list(kind::VOLUME_ATTACHMENT).await;
+        match self.play.user.list(kind::POD).await.is_empty() && !attachments.is_empty() {
             true => Err(format!("no pod needs {attachments:?}")),
             false => Ok(()),
         }
@@ -176,7 +169,7 @@ impl Cluster {
 
     /// A pod whose claim is there runs, with as much as was asked for.
     async fn why_pods_wait(&self, claims: &[Value]) -> Result<(), String> {
-        for pod in self.play.list(kind::POD).await {
+        for pod in self.play.user.list(kind::POD).await {
             let claim = &pod["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"];
             let Some(claim) = claims.iter().find(|one| one["metadata"]["name"] == *claim) else {
                 continue;

@@ -4,6 +4,8 @@ use pvdeck::model::kind;
 
 use super::CALLS;
 use super::cluster::{Cluster, NODES};
+use crate::bare_cluster;
+use crate::by_hand::ByHand;
 
 /// Who dies.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -50,7 +52,7 @@ impl Life {
     }
 
     async fn has_come(&self, stage: Stage) -> bool {
-        let none = async |kind| self.cluster.play.list(kind).await.is_empty();
+        let none = async |kind| self.cluster.play.user.list(kind).await.is_empty();
         match stage {
             Stage::Claim => self.cluster.is_bound(0).await,
             Stage::Pod | Stage::Grow => self.cluster.why_not_right().await.is_ok(),
@@ -103,12 +105,7 @@ impl Life {
 }
 
 fn live(rpc: &'static str, death: Death, effect: &str) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .map_err(|error| error.to_string())?;
-    runtime.block_on(async {
+    bare_cluster::run(async {
         let cluster = Cluster::new().await;
         cluster.add_fault(rpc, effect);
         Life { cluster, rpc, death, has_died: false }.live().await

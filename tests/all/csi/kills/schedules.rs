@@ -4,15 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use proptest::prelude::*;
-use proptest::test_runner::TestRunner;
 
 use super::CALLS;
 use super::cluster::{Cluster, NODES};
+use crate::bare_cluster;
+use crate::schedules::Schedules;
 
 const NAMES: usize = 3;
-const CASES: u32 = 16;
-/// How often more in long runs.
-const LONG: u32 = 20;
 
 /// What becomes of a call: its driver dies, or is silent, or slow.
 const EFFECTS: [&str; 6] =
@@ -148,13 +146,8 @@ impl Schedule<'_> {
     }
 }
 
-fn check(acts: &[Act], met: &Mutex<Met>) -> Result<(), TestCaseError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .map_err(|error| TestCaseError::fail(error.to_string()))?;
-    runtime.block_on(async {
+fn check(acts: &[Act], met: &Mutex<Met>) -> Result<(), String> {
+    bare_cluster::run(async {
         let mut schedule = Schedule { cluster: Cluster::new().await, traps: BTreeSet::new(), met };
         for act in acts {
             schedule.act(act).await;
@@ -170,25 +163,19 @@ fn check(acts: &[Act], met: &Mutex<Met>) -> Result<(), TestCaseError> {
             met.bad_calls += usize::from(call.code != "OK");
             met.rpcs.insert(call.rpc);
         }
-        ended.map_err(TestCaseError::fail)
+        ended
     })
 }
 
 #[test]
 fn any_schedule_of_kills_leaves_each_claim_one_volume_and_no_volume_alone() {
-    let is_long = std::env::var_os("PVDECK_LONG").is_some();
-    let config = ProptestConfig {
-        cases: if is_long { CASES * LONG } else { CASES },
-        max_shrink_iters: 100,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    };
     let met = Mutex::new(Met::default());
     let acts = proptest::collection::vec(act(), 8..40);
-    let outcome = TestRunner::new(config).run(&acts, |acts| check(&acts, &met));
+    let outcome = Schedules { cases: 16, cases_long: 320, shrinks_max: 100 }
+        .play(&acts, |acts| check(acts, &met));
     let met = met.into_inner().expect("met");
     println!("{met:#?}");
-    outcome.unwrap_or_else(|error| panic!("{error}"));
+    outcome.unwrap_or_else(|why| panic!("{why}"));
     assert!(met.rpcs.len() >= 12 && met.bad_calls >= 5, "too little met");
     assert!(met.kills >= 10 && met.killed_at.len() >= 3, "too little met");
 }
