@@ -4,18 +4,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
-use jiff::Timestamp;
 use pvdeck::cluster::clock::ManualClock;
 use pvdeck::cluster::write_path::journal::Outcome;
 use pvdeck::cluster::write_path::perform;
 use pvdeck::model::claim::ClaimPhase;
-use pvdeck::model::kind::{self, Kind};
-use pvdeck::model::object::{Key, ObjectRef};
-use pvdeck::model::write::{Change, Reason, Write};
+use pvdeck::model::kind;
+use pvdeck::model::object::Key;
 use pvdeck::session::{EmbeddedOptions, Session};
 use pvdeck::ui::rebind;
-use serde_json::{Value, json};
+use serde_json::json;
+
+use crate::bare_cluster;
+use crate::by_hand::{ByHand, reference};
 
 struct Open {
     clock: ManualClock,
@@ -24,13 +24,8 @@ struct Open {
 }
 
 fn run<T>(play: impl AsyncFnOnce(Open) -> T) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
-        let clock = ManualClock::new(Timestamp::from_second(1_800_000_000).expect("in range"));
+    bare_cluster::run(async {
+        let clock = bare_cluster::clock();
         let options = EmbeddedOptions::default();
         let session = Session::embedded_on(Arc::new(clock.clone()), options).expect("a cluster");
         let embedded = &session.demo.as_ref().expect("it is here").embedded;
@@ -42,51 +37,23 @@ fn run<T>(play: impl AsyncFnOnce(Open) -> T) -> T {
 }
 
 impl Open {
-    async fn create(&self, kind: &'static Kind, object: Value) {
-        let name = object["metadata"]["name"].as_str().expect("a name").to_owned();
-        let key = if kind.namespaced { Key::new("default", name) } else { Key::cluster(name) };
-        let object_ref = ObjectRef::new(kind, key);
-        let write = Write {
-            on_behalf_of: object_ref.clone(),
-            object: object_ref,
-            subresource: None,
-            change: Change::Create(object),
-            version: None,
-            reason: Reason::new("user", "a test"),
-        };
-        perform(&self.user, &write).await.expect("created");
-    }
-
     async fn volume(&self, name: &str, gib: usize) {
         let volume = json!({
-            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
+            "metadata": {"name": name},
             "spec": {"capacity": {"storage": format!("{gib}Gi")}, "storageClassName": "manual",
                 "accessModes": ["ReadWriteMany", "ReadWriteOnce"],
                 "nfs": {"server": "nfs.example", "path": "/"}},
         });
-        self.create(kind::PERSISTENT_VOLUME, volume).await;
+        self.user.create(kind::PERSISTENT_VOLUME, volume).await;
     }
 
     async fn claim(&self, name: &str, gib: usize) {
         let claim = json!({
-            "apiVersion": "v1", "kind": "PersistentVolumeClaim",
-            "metadata": {"name": name, "namespace": "default"},
+            "metadata": {"name": name},
             "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "manual",
                 "resources": {"requests": {"storage": format!("{gib}Gi")}}},
         });
-        self.create(kind::PERSISTENT_VOLUME_CLAIM, claim).await;
-    }
-
-    async fn change(&self, object: &ObjectRef, change: Change) {
-        let write = Write {
-            on_behalf_of: object.clone(),
-            object: object.clone(),
-            subresource: None,
-            change,
-            version: None,
-            reason: Reason::new("user", "a test"),
-        };
-        perform(&self.user, &write).await.expect("taken");
+        self.user.create(kind::PERSISTENT_VOLUME_CLAIM, claim).await;
     }
 
     /// The phases of a claim and of volume pv-1.
@@ -178,9 +145,7 @@ fn a_shut_gate_holds_a_bind_per_claim_and_each_goes_on_by_permits() {
         let why = "claim-0 wants 1Gi RWO of class manual; pv-0 (1Gi) is the smallest that fits";
         assert_eq!(first.reason.text, why);
         // The volume that was chosen goes meanwhile: the permit is decided anew.
-        let gone = first.object.path();
-        let request = Request::delete(gone).body(Vec::new()).expect("a request");
-        open.user.request::<Value>(request).await.expect("deleted");
+        open.user.delete(&first.object).await;
         for _ in 0..40 {
             open.clock.advance(Duration::from_millis(100)).await;
             gate.pass_one();
@@ -198,9 +163,8 @@ fn access_modes_are_repeated_in_the_volumes_order() {
         open.volume("pv", 1).await;
         open.claim("claim", 1).await;
         assert!(open.clock.settle(100).await);
-        let path = kind::PERSISTENT_VOLUME_CLAIM.collection_path(Some("default")) + "/claim";
-        let request = Request::get(path).body(Vec::new()).expect("a request");
-        let claim: Value = open.user.request(request).await.expect("read");
+        let claim = open.user.get(&reference(kind::PERSISTENT_VOLUME_CLAIM, "claim")).await;
+        let claim = claim.expect("a claim");
         assert_eq!(claim["status"]["accessModes"], json!(["ReadWriteMany", "ReadWriteOnce"]));
     });
 }
@@ -227,9 +191,9 @@ fn a_stopped_host_leaves_everything_and_a_new_one_goes_on() {
 #[test]
 fn a_held_provisioning_is_withdrawn_when_its_claim_goes() {
     run(async |open| {
-        let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+        let class = json!({
             "metadata": {"name": "manual"}, "provisioner": "kubernetes.io/host-path"});
-        open.create(kind::STORAGE_CLASS, class).await;
+        open.user.create(kind::STORAGE_CLASS, class).await;
         let gate = open.session.path.gate();
         gate.shut();
         open.claim("claim", 1).await;
@@ -242,22 +206,10 @@ fn a_held_provisioning_is_withdrawn_when_its_claim_goes() {
             gate.pass_one();
         }
         assert_eq!(first_held(), Some("CREATE"), "the volume is about to be made");
-        let path = kind::PERSISTENT_VOLUME_CLAIM.collection_path(Some("default")) + "/claim";
+        let claim = reference(kind::PERSISTENT_VOLUME_CLAIM, "claim");
         // No finalizer holds it back, so that it is gone at once.
-        let unprotected = Write {
-            object: ObjectRef::new(kind::PERSISTENT_VOLUME_CLAIM, Key::new("default", "claim")),
-            subresource: None,
-            change: Change::Merge(json!({"metadata": {"finalizers": null}})),
-            version: None,
-            on_behalf_of: ObjectRef::new(
-                kind::PERSISTENT_VOLUME_CLAIM,
-                Key::new("default", "claim"),
-            ),
-            reason: Reason::new("user", "a test"),
-        };
-        perform(&open.user, &unprotected).await.expect("changed");
-        let request = Request::delete(path).body(Vec::new()).expect("a request");
-        open.user.request::<Value>(request).await.expect("deleted");
+        open.user.merge(&claim, json!({"metadata": {"finalizers": null}})).await;
+        open.user.delete(&claim).await;
         open.clock.idle().await;
         for _ in 0..10 {
             gate.pass_one();
@@ -274,17 +226,17 @@ async fn lost_claim(open: &Open) -> Key {
     open.volume("pv-1", 1).await;
     open.claim("data", 1).await;
     assert!(open.clock.settle(100).await);
-    let volume = ObjectRef::new(kind::PERSISTENT_VOLUME, Key::cluster("pv-1"));
-    open.change(&volume, Change::Delete(json!({}))).await;
-    open.change(&volume, Change::Merge(json!({"metadata": {"finalizers": null}}))).await;
+    let volume = reference(kind::PERSISTENT_VOLUME, "pv-1");
+    open.user.delete(&volume).await;
+    open.user.merge(&volume, json!({"metadata": {"finalizers": null}})).await;
     assert!(open.clock.settle(100).await);
     let again = json!({
-        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv-1"},
+        "metadata": {"name": "pv-1"},
         "spec": {"capacity": {"storage": "1Gi"}, "storageClassName": "manual",
             "accessModes": ["ReadWriteOnce"], "nfs": {"server": "nfs.example", "path": "/"},
             "claimRef": {"namespace": "default", "name": "data", "uid": "of-an-earlier-one"}},
     });
-    open.create(kind::PERSISTENT_VOLUME, again).await;
+    open.user.create(kind::PERSISTENT_VOLUME, again).await;
     assert!(open.clock.settle(1000).await);
     Key::new("default", "data")
 }
@@ -312,9 +264,9 @@ fn lost_claim_gets_its_volume_back_by_the_writes_of_a_rebind() {
 fn lost_claim_stays_lost_when_its_volume_names_it_without_uid() {
     run(async |open| {
         let claim = lost_claim(&open).await;
-        let volume = ObjectRef::new(kind::PERSISTENT_VOLUME, Key::cluster("pv-1"));
+        let volume = reference(kind::PERSISTENT_VOLUME, "pv-1");
         let by_name = json!({"spec": {"claimRef": {"uid": null}}});
-        open.change(&volume, Change::Merge(by_name)).await;
+        open.user.merge(&volume, by_name).await;
         assert!(open.clock.settle(1000).await);
         assert_eq!(open.phases(&claim).0, "Lost");
     });

@@ -47,6 +47,17 @@ impl Source {
             .enumerate()
             .map(|(at, line)| (at + 1, line))
     }
+
+    /// Those of some lines that have one of the words, for people.
+    fn having<'a>(
+        &self,
+        words: &[&str],
+        lines: impl Iterator<Item = (usize, &'a str)>,
+    ) -> Vec<String> {
+        let has = |line: &str| words.iter().any(|word| line.contains(word));
+        let found = lines.filter(|(_, line)| has(line));
+        found.map(|(number, line)| format!("{}:{number}: {}", self.path, line.trim())).collect()
+    }
 }
 
 fn root() -> &'static Path {
@@ -114,11 +125,8 @@ fn time_is_read_only_by_the_clocks() {
         if source.path == "src/cluster/clock.rs" {
             continue;
         }
-        for (number, line) in source.code() {
-            if words.iter().any(|word| line.contains(word)) && !line.trim().starts_with("//") {
-                found.push(format!("{}:{number}: {}", source.path, line.trim()));
-            }
-        }
+        let code = source.code().filter(|(_, line)| !line.trim().starts_with("//"));
+        found.extend(source.having(&words, code));
     }
     nothing(&found);
 }
@@ -139,11 +147,8 @@ fn writing_requests_are_built_in_one_place() {
         if allowed.iter().any(|path| source.path.starts_with(path)) {
             continue;
         }
-        for (number, line) in source.code() {
-            if words.iter().any(|word| line.contains(word)) && !line.trim().starts_with("//") {
-                found.push(format!("{}:{number}: {}", source.path, line.trim()));
-            }
-        }
+        let code = source.code().filter(|(_, line)| !line.trim().starts_with("//"));
+        found.extend(source.having(&words, code));
     }
     nothing(&found);
 }
@@ -155,11 +160,7 @@ fn size_mode_class_and_selector_are_compared_only_in_the_model() {
     let mut found = Vec::new();
     for layer in ["mirror", "scenario", "ui"] {
         for source in sources(&format!("src/{layer}")) {
-            for (number, line) in source.code() {
-                if words.iter().any(|word| line.contains(word)) {
-                    found.push(format!("{}:{number}: {}", source.path, line.trim()));
-                }
-            }
+            found.extend(source.having(&words, source.code()));
         }
     }
     nothing(&found);
@@ -209,12 +210,9 @@ fn nothing_is_left_open_without_an_owner() {
     let words =
         [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("todo", "!("), concat!("#[", "allow")];
     let mut found = Vec::new();
-    for source in sources("src").iter().chain(&sources("tests")).chain(&sources("benches")) {
-        for (number, line) in source.text.lines().enumerate() {
-            if words.iter().any(|word| line.contains(word)) {
-                found.push(format!("{}:{}: {}", source.path, number + 1, line.trim()));
-            }
-        }
+    for source in ["src", "tests", "benches"].into_iter().flat_map(sources) {
+        let lines = source.text.lines().enumerate().map(|(at, line)| (at + 1, line));
+        found.extend(source.having(&words, lines));
     }
     nothing(&found);
 }
@@ -223,12 +221,9 @@ fn nothing_is_left_open_without_an_owner() {
 fn no_machine_path_is_committed() {
     let words = [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/u")];
     let mut found = Vec::new();
-    for source in sources("src").iter().chain(&sources("tests")).chain(&sources("benches")) {
-        for (number, line) in source.text.lines().enumerate() {
-            if words.iter().any(|word| line.contains(word)) {
-                found.push(format!("{}:{}: {}", source.path, number + 1, line.trim()));
-            }
-        }
+    for source in ["src", "tests", "benches"].into_iter().flat_map(sources) {
+        let lines = source.text.lines().enumerate().map(|(at, line)| (at + 1, line));
+        found.extend(source.having(&words, lines));
     }
     nothing(&found);
 }

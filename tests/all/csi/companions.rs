@@ -12,10 +12,12 @@ use pvdeck::cluster::write_path::WritePath;
 use pvdeck::cluster::write_path::read_only::Access;
 use pvdeck::mirror::Tables;
 use pvdeck::model::claim::ClaimPhase;
+use pvdeck::model::kind;
 use pvdeck::model::write::Actor;
 use pvdeck::session::Session;
 use serde_json::{Value, json};
 
+use crate::by_hand::{ByHand, reference};
 use crate::served::Served;
 
 const DRIVER: &str = "outside.example";
@@ -45,15 +47,13 @@ fn start(folder: &Path, arguments: &[&str]) -> (Process, String) {
 
 fn class() -> Value {
     json!({
-        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
         "metadata": {"name": "outside"}, "provisioner": DRIVER, "allowVolumeExpansion": true,
     })
 }
 
 fn claim() -> Value {
     json!({
-        "apiVersion": "v1", "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "data", "namespace": "default"},
+        "metadata": {"name": "data"},
         "spec": {
             "accessModes": ["ReadWriteOnce"], "storageClassName": "outside",
             "resources": {"requests": {"storage": "1Mi"}},
@@ -63,7 +63,7 @@ fn claim() -> Value {
 
 fn pod() -> Value {
     json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod", "namespace": "default"},
+        "metadata": {"name": "pod"},
         "spec": {
             "nodeName": "node-1", "terminationGracePeriodSeconds": 1,
             "containers": [{
@@ -76,15 +76,17 @@ fn pod() -> Value {
     })
 }
 
+/// The words that start a driver which is the same on all nodes.
+fn driver<'a>(endpoint: &'a str, root: &'a str) -> Vec<&'a str> {
+    let words = ["csi-driver", "--endpoint", endpoint, "--root", root, "--name", DRIVER];
+    [&words[..], &["--backing", "directory", "--node-id", "all"]].concat()
+}
+
 /// A user of the served cluster.
 struct User {
     client: kube::Client,
     session: Session,
 }
-
-const CLASSES: &str = "/apis/storage.k8s.io/v1/storageclasses";
-const CLAIMS: &str = "/api/v1/namespaces/default/persistentvolumeclaims";
-const PODS: &str = "/api/v1/namespaces/default/pods";
 
 impl User {
     async fn of(served: &Served) -> Self {
@@ -103,15 +105,14 @@ impl User {
         Self { client, session }
     }
 
-    async fn send(&self, method: &str, path: &str, body: Value) {
-        let kind = match method {
-            "PATCH" => "application/merge-patch+json",
-            _ => "application/json",
-        };
-        let request = http::Request::builder().method(method).uri(path);
-        let request = request.header("content-type", kind).body(body.to_string().into_bytes());
-        let sent = self.client.request::<Value>(request.expect("a request")).await;
-        sent.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+    /// The pod and the claim go, and with them the volume.
+    async fn let_go(&self, folder: &Path) {
+        self.client.delete(&reference(kind::POD, "pod")).await;
+        self.client.delete(&reference(kind::PERSISTENT_VOLUME_CLAIM, "data")).await;
+        let gone = |tables: &Tables| tables.volumes.is_empty() && tables.attachments.is_empty();
+        self.until("everything is gone", gone).await;
+        let left = std::fs::read_dir(folder.join("data/volumes"));
+        assert_eq!(left.map(Iterator::count).unwrap_or_default(), 0, "no volume is left");
     }
 
     /// Waits until the mirror of the cluster shows something.
@@ -137,8 +138,7 @@ async fn a_driver_that_comes_and_goes_is_on_the_nodes_meanwhile() {
     let registry = registry.display().to_string();
     let served = Served::start(&["--csi-registry", &registry]).await;
     let user = User::of(&served).await;
-    let driver = ["csi-driver", "--endpoint", &endpoint, "--root", &root, "--name", DRIVER];
-    let driver = [&driver[..], &["--backing", "directory", "--node-id", "all"]].concat();
+    let driver = driver(&endpoint, &root);
     let driver = [&driver[..], &["--registration-dir", &registry]].concat();
     let is_there = |tables: &Tables| {
         let drivers = tables.csi_nodes.iter().flat_map(|node| node.drivers.iter());
@@ -161,14 +161,13 @@ async fn a_second_process_provisions_attaches_and_grows_over_https() {
     let socket = folder.path().join("csi.sock");
     let endpoint = format!("unix://{}", socket.display());
     let root = folder.path().join("data").display().to_string();
-    let driver = ["csi-driver", "--endpoint", &endpoint, "--root", &root, "--name", DRIVER];
-    let driver = [&driver[..], &["--backing", "directory", "--node-id", "all"]].concat();
+    let driver = driver(&endpoint, &root);
     let (_driver, line) = start(folder.path(), &driver);
     assert!(line.contains("listens on"), "{line}");
     let served = Served::start(&["--csi", &endpoint, "--no-csi-companions"]).await;
     let user = User::of(&served).await;
-    user.send("POST", CLASSES, class()).await;
-    user.send("POST", CLAIMS, claim()).await;
+    user.client.create(kind::STORAGE_CLASS, class()).await;
+    user.client.create(kind::PERSISTENT_VOLUME_CLAIM, claim()).await;
     user.until("the claim waits for a provisioner", |tables| {
         let mut events = tables.events.iter();
         events.any(|event| &*event.reason == "ExternalProvisioning")
@@ -182,21 +181,16 @@ async fn a_second_process_provisions_attaches_and_grows_over_https() {
     user.until("the claim is Bound", bound).await;
     // Killed, and another in its place: nothing is made twice.
     drop(process);
-    user.send("POST", PODS, pod()).await;
+    user.client.create(kind::POD, pod()).await;
     user.until("the attachment waits", |tables| tables.attachments.iter().next().is_some()).await;
     let (_process, _) = start(folder.path(), &companions);
     let running = |tables: &Tables| tables.pods.iter().any(|pod| &*pod.phase == "Running");
     user.until("the pod runs", running).await;
     let more = json!({"spec": {"resources": {"requests": {"storage": "2Mi"}}}});
-    user.send("PATCH", &format!("{CLAIMS}/data"), more).await;
+    user.client.merge(&reference(kind::PERSISTENT_VOLUME_CLAIM, "data"), more).await;
     let grown = |tables: &Tables| tables.claims.iter().all(|one| one.capacity == one.request);
     user.until("the claim has what it asks for", grown).await;
-    user.send("DELETE", &format!("{PODS}/pod"), json!({})).await;
-    user.send("DELETE", &format!("{CLAIMS}/data"), json!({})).await;
-    let gone = |tables: &Tables| tables.volumes.is_empty() && tables.attachments.is_empty();
-    user.until("everything is gone", gone).await;
-    let left = std::fs::read_dir(folder.path().join("data/volumes"));
-    assert_eq!(left.map(Iterator::count).unwrap_or_default(), 0, "no volume is left");
+    user.let_go(folder.path()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,8 +198,7 @@ async fn a_driver_of_another_process_gives_a_pod_its_device() {
     let folder = tempfile::tempdir().expect("a folder");
     let endpoint = format!("unix://{}", folder.path().join("csi.sock").display());
     let root = folder.path().join("data").display().to_string();
-    let driver = ["csi-driver", "--endpoint", &endpoint, "--root", &root, "--name", DRIVER];
-    let driver = [&driver[..], &["--backing", "directory", "--node-id", "all"]].concat();
+    let driver = driver(&endpoint, &root);
     let (_driver, _) = start(folder.path(), &driver);
     let served = Served::start(&["--csi", &endpoint]).await;
     let user = User::of(&served).await;
@@ -214,15 +207,10 @@ async fn a_driver_of_another_process_gives_a_pod_its_device() {
     let container = &mut pod["spec"]["containers"][0];
     container["volumeMounts"] = json!([]);
     container["volumeDevices"] = json!([{"name": "data", "devicePath": "/dev/data"}]);
-    user.send("POST", CLASSES, class()).await;
-    user.send("POST", CLAIMS, claim).await;
-    user.send("POST", PODS, pod).await;
+    user.client.create(kind::STORAGE_CLASS, class()).await;
+    user.client.create(kind::PERSISTENT_VOLUME_CLAIM, claim).await;
+    user.client.create(kind::POD, pod).await;
     let running = |tables: &Tables| tables.pods.iter().any(|pod| &*pod.phase == "Running");
     user.until("the pod runs", running).await;
-    user.send("DELETE", &format!("{PODS}/pod"), json!({})).await;
-    user.send("DELETE", &format!("{CLAIMS}/data"), json!({})).await;
-    let gone = |tables: &Tables| tables.volumes.is_empty() && tables.attachments.is_empty();
-    user.until("everything is gone", gone).await;
-    let left = std::fs::read_dir(folder.path().join("data/volumes"));
-    assert_eq!(left.map(Iterator::count).unwrap_or_default(), 0, "no volume is left");
+    user.let_go(folder.path()).await;
 }

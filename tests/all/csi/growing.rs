@@ -4,50 +4,34 @@
 use std::time::Duration;
 
 use pvdeck::controllers::csi::embedded::EmbeddedDriver;
+use pvdeck::model::kind;
+use pvdeck::model::object::ObjectRef;
 use pvdeck_csi_proto::csi::ControllerUnpublishVolumeRequest;
 use pvdeck_csi_proto::csi::controller_server::Controller;
 use serde_json::{Value, json};
 
+use crate::by_hand::{ByHand, reference};
 use crate::world::World;
 
 const DRIVER: &str = "csi.pvdeck.dev";
-const CLASSES: &str = "/apis/storage.k8s.io/v1/storageclasses";
-const ATTRIBUTES: &str = "/apis/storage.k8s.io/v1/volumeattributesclasses";
-const CLAIMS: &str = "/api/v1/namespaces/default/persistentvolumeclaims";
-const PODS: &str = "/api/v1/namespaces/default/pods";
-const EVENTS: &str = "/api/v1/namespaces/default/events";
 
-async fn create(world: &World, path: &str, body: Value) {
-    let request = http::Request::post(path).header("content-type", "application/json");
-    let request = request.body(body.to_string().into_bytes()).expect("a request");
-    world.user.request::<Value>(request).await.expect("created");
-}
-
-async fn patch(world: &World, path: &str, body: Value) {
-    let request = http::Request::patch(path).header("content-type", "application/merge-patch+json");
-    let request = request.body(body.to_string().into_bytes()).expect("a request");
-    world.user.request::<Value>(request).await.expect("patched");
-}
-
-async fn get(world: &World, path: &str) -> Value {
-    let request = http::Request::get(path).body(Vec::new()).expect("a request");
-    world.user.request(request).await.expect("found")
+fn data() -> ObjectRef {
+    reference(kind::PERSISTENT_VOLUME_CLAIM, "data")
 }
 
 async fn claim(world: &World) -> Value {
-    get(world, &format!("{CLAIMS}/data")).await
+    world.get(&data()).await.expect("the claim")
 }
 
 async fn volume(world: &World) -> Value {
     let claim = claim(world).await;
-    let name = claim["spec"]["volumeName"].as_str().expect("bound").to_owned();
-    get(world, &format!("/api/v1/persistentvolumes/{name}")).await
+    let name = claim["spec"]["volumeName"].as_str().expect("bound");
+    world.get(&reference(kind::PERSISTENT_VOLUME, name)).await.expect("the volume")
 }
 
 async fn told(world: &World) -> Vec<String> {
-    let events = get(world, EVENTS).await;
+    let events = world.user.list(kind::EVENT).await;
     let text = |event: &Value, field: &str| event[field].as_str().unwrap_or_default().to_owned();
-    let events = events["items"].as_array().cloned().unwrap_or_default();
     let shown = |event: &Value| {
         let about = text(&event["involvedObject"], "kind");
         format!("{about} {} {}", text(event, "reason"), text(event, "message"))
@@ -62,19 +46,17 @@ fn wants(size: &str) -> Value {
 /// A claim of 1Gi, bound; with a pod that uses it.
 async fn begin(world: &World, mode: &str, with_pod: bool) {
     let class = json!({
-        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
         "metadata": {"name": "csi"}, "provisioner": DRIVER, "allowVolumeExpansion": true,
     });
-    create(world, CLASSES, class).await;
+    world.create(kind::STORAGE_CLASS, class).await;
     let data = json!({
-        "apiVersion": "v1", "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "data", "namespace": "default"},
+        "metadata": {"name": "data"},
         "spec": {
             "accessModes": ["ReadWriteOnce"], "storageClassName": "csi", "volumeMode": mode,
             "resources": {"requests": {"storage": "1Gi"}},
         },
     });
-    create(world, CLAIMS, data).await;
+    world.create(kind::PERSISTENT_VOLUME_CLAIM, data).await;
     world.clock.advance(Duration::from_secs(20)).await;
     if with_pod {
         pod(world, mode, false).await;
@@ -94,15 +76,20 @@ async fn pod(world: &World, mode: &str, read_only: bool) {
     }
     let claim = json!({"claimName": "data", "readOnly": read_only});
     let pod = json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod", "namespace": "default"},
+        "metadata": {"name": "pod"},
         "spec": {
             "nodeName": "node-1", "terminationGracePeriodSeconds": 1, "containers": [container],
             "volumes": [{"name": "data", "persistentVolumeClaim": claim}],
         },
     });
-    create(world, PODS, pod).await;
+    world.create(kind::POD, pod).await;
     world.clock.advance(Duration::from_secs(20)).await;
-    assert_eq!(get(world, &format!("{PODS}/pod")).await["status"]["phase"], "Running");
+    assert_eq!(phase(world).await, "Running");
+}
+
+async fn phase(world: &World) -> Value {
+    let pod = world.get(&reference(kind::POD, "pod")).await;
+    pod.expect("the pod")["status"]["phase"].clone()
 }
 
 fn run(play: impl AsyncFnOnce(World)) {
@@ -122,7 +109,7 @@ fn a_volume_in_use_grows_with_its_filesystem() {
     for mode in ["Filesystem", "Block"] {
         run(async |world| {
             begin(&world, mode, true).await;
-            patch(&world, &format!("{CLAIMS}/data"), wants("2Gi")).await;
+            world.merge(&data(), wants("2Gi")).await;
             world.clock.advance(Duration::from_secs(20)).await;
             let status = claim(&world).await["status"].clone();
             assert_eq!(status["capacity"]["storage"], "2Gi", "{mode}: {status}");
@@ -155,7 +142,7 @@ fn a_volume_in_use_grows_with_its_filesystem() {
 fn a_volume_that_nobody_uses_grows_when_a_pod_comes() {
     run(async |world| {
         begin(&world, "Filesystem", false).await;
-        patch(&world, &format!("{CLAIMS}/data"), wants("2Gi")).await;
+        world.merge(&data(), wants("2Gi")).await;
         world.clock.advance(Duration::from_secs(20)).await;
         let status = claim(&world).await["status"].clone();
         assert_eq!(status["capacity"]["storage"], "1Gi");
@@ -171,7 +158,7 @@ fn a_growth_that_can_never_be_is_taken_back_by_a_lower_request() {
     run(async |world| {
         begin(&world, "Filesystem", true).await;
         fault(&world, "ControllerExpandVolume=fail:OutOfRange,times=1");
-        patch(&world, &format!("{CLAIMS}/data"), wants("50Gi")).await;
+        world.merge(&data(), wants("50Gi")).await;
         world.clock.advance(Duration::from_secs(20)).await;
         let status = claim(&world).await["status"].clone();
         assert_eq!(status["allocatedResourceStatuses"]["storage"], "ControllerResizeInfeasible");
@@ -180,7 +167,7 @@ fn a_growth_that_can_never_be_is_taken_back_by_a_lower_request() {
         let message = error.expect("an error")["message"].as_str().expect("a message");
         assert!(message.starts_with("failed to expand pvc with rpc error: code = OutOfRange"));
         assert_eq!(calls(&world, "ControllerExpandVolume"), 1, "it is not asked again soon");
-        patch(&world, &format!("{CLAIMS}/data"), wants("2Gi")).await;
+        world.merge(&data(), wants("2Gi")).await;
         world.clock.advance(Duration::from_secs(20)).await;
         let status = claim(&world).await["status"].clone();
         assert_eq!(status["capacity"]["storage"], "2Gi", "{status}");
@@ -193,9 +180,9 @@ fn a_growth_in_doubt_is_brought_to_its_end_whatever_is_asked_then() {
     run(async |world| {
         begin(&world, "Filesystem", true).await;
         fault(&world, "ControllerExpandVolume=fail-after:Unavailable,times=4");
-        patch(&world, &format!("{CLAIMS}/data"), wants("5Gi")).await;
+        world.merge(&data(), wants("5Gi")).await;
         world.clock.idle().await;
-        patch(&world, &format!("{CLAIMS}/data"), wants("2Gi")).await;
+        world.merge(&data(), wants("2Gi")).await;
         world.clock.advance(Duration::from_secs(30)).await;
         let status = claim(&world).await["status"].clone();
         assert_eq!(status["capacity"]["storage"], "5Gi", "{status}");
@@ -208,15 +195,14 @@ fn a_driver_that_grows_no_volume_in_use_waits_until_its_pod_is_gone() {
     run(async |world| {
         begin(&world, "Filesystem", true).await;
         fault(&world, "ControllerExpandVolume=fail:FailedPrecondition,times=1");
-        patch(&world, &format!("{CLAIMS}/data"), wants("2Gi")).await;
+        world.merge(&data(), wants("2Gi")).await;
         world.clock.advance(Duration::from_secs(30)).await;
         assert_eq!(calls(&world, "ControllerExpandVolume"), 1);
         let text = "PersistentVolumeClaim VolumeResizeFailed Unable to expand default/data because \
                     CSI driver csi.pvdeck.dev only supports offline expansion and volume is \
                     currently in-use";
         assert!(told(&world).await.contains(&text.to_owned()));
-        let request = http::Request::delete(format!("{PODS}/pod")).body(Vec::new());
-        world.user.request::<Value>(request.expect("a request")).await.expect("deleted");
+        world.delete(&reference(kind::POD, "pod")).await;
         world.clock.advance(Duration::from_secs(400)).await;
         assert_eq!(calls(&world, "ControllerExpandVolume"), 2);
         pod(&world, "Filesystem", false).await;
@@ -230,7 +216,7 @@ fn a_node_that_fails_tells_it_and_tries_again() {
         run(async |world| {
             begin(&world, "Filesystem", true).await;
             fault(&world, &format!("NodeExpandVolume=fail:{code},times=1"));
-            patch(&world, &format!("{CLAIMS}/data"), wants("2Gi")).await;
+            world.merge(&data(), wants("2Gi")).await;
             world.clock.idle().await;
             let now = claim(&world).await["status"].clone();
             if !status.is_empty() {
@@ -247,27 +233,26 @@ fn a_node_that_fails_tells_it_and_tries_again() {
 
 #[test]
 fn what_a_driver_has_left_is_published_and_taken_back() {
-    const CAPACITIES: &str = "/apis/storage.k8s.io/v1/namespaces/kube-system/csistoragecapacities";
     run(async |world| {
         begin(&world, "Filesystem", false).await;
-        let listed = async || get(&world, CAPACITIES).await["items"].clone();
-        assert_eq!(listed().await, json!([]), "nobody asks for it");
-        let driver = format!("/apis/storage.k8s.io/v1/csidrivers/{DRIVER}");
-        patch(&world, &driver, json!({"spec": {"storageCapacity": true}})).await;
+        let listed =
+            async || world.user.list_in(kind::CSI_STORAGE_CAPACITY, Some("kube-system")).await;
+        assert!(listed().await.is_empty(), "nobody asks for it");
+        let driver = reference(kind::CSI_DRIVER, DRIVER);
+        world.merge(&driver, json!({"spec": {"storageCapacity": true}})).await;
         world.clock.advance(Duration::from_secs(1)).await;
         let found = listed().await;
         let one = &found[0];
-        assert_eq!(found.as_array().map(Vec::len), Some(1), "{found}");
+        assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!((&one["storageClassName"], &one["nodeTopology"]), (&json!("csi"), &json!({})));
         assert_eq!(one["metadata"]["labels"]["csi.storage.k8s.io/drivername"], DRIVER);
         let left = one["capacity"].clone();
-        patch(&world, &format!("{CLAIMS}/data"), wants("5Gi")).await;
+        world.merge(&data(), wants("5Gi")).await;
         world.clock.advance(Duration::from_secs(130)).await;
         assert_ne!(listed().await[0]["capacity"], left, "it is asked for each minute");
-        let request = http::Request::delete(format!("{CLASSES}/csi")).body(Vec::new());
-        world.user.request::<Value>(request.expect("a request")).await.expect("deleted");
+        world.delete(&reference(kind::STORAGE_CLASS, "csi")).await;
         world.clock.advance(Duration::from_secs(1)).await;
-        assert_eq!(listed().await, json!([]));
+        assert!(listed().await.is_empty());
     });
 }
 
@@ -295,15 +280,15 @@ fn what_was_detached_behind_the_clusters_back_is_attached_again() {
 #[test]
 fn a_driver_that_asks_for_it_is_told_to_publish_again_and_again() {
     run(async |world| {
-        let driver = format!("/apis/storage.k8s.io/v1/csidrivers/{DRIVER}");
-        patch(&world, &driver, json!({"spec": {"requiresRepublish": true}})).await;
+        let driver = reference(kind::CSI_DRIVER, DRIVER);
+        world.merge(&driver, json!({"spec": {"requiresRepublish": true}})).await;
         begin(&world, "Filesystem", true).await;
         let before = calls(&world, "NodePublishVolume");
         world.clock.advance(Duration::from_secs(400)).await;
         assert!(calls(&world, "NodePublishVolume") >= before + 3);
         fault(&world, "NodePublishVolume=fail:Internal,times=1");
         world.clock.advance(Duration::from_secs(400)).await;
-        assert_eq!(get(&world, &format!("{PODS}/pod")).await["status"]["phase"], "Running");
+        assert_eq!(phase(&world).await, "Running");
         assert_eq!(calls(&world, "NodeUnpublishVolume"), 0);
     });
 }
@@ -313,7 +298,7 @@ fn a_volume_takes_on_the_attributes_class_of_its_claim() {
     run(async |world| {
         begin(&world, "Filesystem", false).await;
         let wants = |class: &str| json!({"spec": {"volumeAttributesClassName": class}});
-        patch(&world, &format!("{CLAIMS}/data"), wants("gold")).await;
+        world.merge(&data(), wants("gold")).await;
         world.clock.advance(Duration::from_secs(5)).await;
         let status = claim(&world).await["status"].clone();
         assert_eq!(status["modifyVolumeStatus"]["status"], "Pending", "{status}");
@@ -321,10 +306,9 @@ fn a_volume_takes_on_the_attributes_class_of_its_claim() {
         assert!(told(&world).await.contains(&missing.to_owned()));
         for (name, parameter) in [("gold", "iops"), ("odd", "colour")] {
             let class = json!({
-                "apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttributesClass",
                 "metadata": {"name": name}, "driverName": DRIVER, "parameters": {parameter: "9"},
             });
-            create(&world, ATTRIBUTES, class).await;
+            world.create(kind::VOLUME_ATTRIBUTES_CLASS, class).await;
         }
         world.clock.advance(Duration::from_secs(5)).await;
         let status = claim(&world).await["status"].clone();
@@ -336,13 +320,13 @@ fn a_volume_takes_on_the_attributes_class_of_its_claim() {
                     data with vac gold successfully";
         assert!(told_now.contains(&done.to_owned()), "{told_now:#?}");
 
-        patch(&world, &format!("{CLAIMS}/data"), wants("odd")).await;
+        world.merge(&data(), wants("odd")).await;
         world.clock.advance(Duration::from_secs(60)).await;
         let status = claim(&world).await["status"].clone();
         assert_eq!(status["modifyVolumeStatus"]["status"], "Infeasible", "{status}");
         assert_eq!(status["currentVolumeAttributesClassName"], "gold");
         assert_eq!(calls(&world, "ControllerModifyVolume"), 2, "it is not asked again soon");
-        patch(&world, &format!("{CLAIMS}/data"), wants("gold")).await;
+        world.merge(&data(), wants("gold")).await;
         world.clock.advance(Duration::from_secs(400)).await;
         let status = claim(&world).await["status"].clone();
         assert!(status["modifyVolumeStatus"].is_null(), "{status}");

@@ -7,42 +7,33 @@ use pvdeck::controllers::csi::embedded::EmbeddedDriver;
 use pvdeck::controllers::csi::outside::OutsideDrivers;
 use pvdeck::model::claim::ClaimPhase;
 use pvdeck::model::clock::Clock;
+use pvdeck::model::kind;
 use pvdeck::session::{EmbeddedOptions, Session};
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
 use tokio_stream::wrappers::UnixListenerStream;
 
 use super::Backing;
+use crate::by_hand::{ByHand, reference};
 use crate::world::World;
 
 const DRIVER: &str = "csi.pvdeck.dev";
 
 fn class() -> Value {
     json!({
-        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
         "metadata": {"name": "csi"}, "provisioner": DRIVER, "volumeBindingMode": "Immediate",
     })
 }
 
 fn claim(name: &str) -> Value {
     json!({
-        "apiVersion": "v1", "kind": "PersistentVolumeClaim",
-        "metadata": {"name": name, "namespace": "default"},
+        "metadata": {"name": name},
         "spec": {
             "accessModes": ["ReadWriteOnce"], "storageClassName": "csi",
             "resources": {"requests": {"storage": "1Mi"}},
         },
     })
 }
-
-async fn create(client: &kube::Client, path: &str, body: &Value) {
-    let request = http::Request::post(path).header("content-type", "application/json");
-    let request = request.body(body.to_string().into_bytes()).expect("a request");
-    client.request::<Value>(request).await.expect("created");
-}
-
-const CLASSES: &str = "/apis/storage.k8s.io/v1/storageclasses";
-const CLAIMS: &str = "/api/v1/namespaces/default/persistentvolumeclaims";
 
 fn bound(world: &World) -> usize {
     world.mirror().read(|tables| {
@@ -57,9 +48,12 @@ fn many_claims_keep_a_slow_driver_busy_and_cost_one_call_each() {
     World::run_with_drivers(AT_ONCE, vec![EmbeddedDriver::named(DRIVER)], async |world| {
         let slow = "CreateVolume=delay:50ms".parse().expect("a fault");
         world.drivers()[0].faults().set(vec![slow]);
-        create(&world.user, CLASSES, &class()).await;
+        world.user.create(kind::STORAGE_CLASS, class()).await;
         for number in 0..CLAIMS_MADE {
-            create(&world.user, CLAIMS, &claim(&format!("claim-{number}"))).await;
+            world
+                .user
+                .create(kind::PERSISTENT_VOLUME_CLAIM, claim(&format!("claim-{number}")))
+                .await;
         }
         let began = world.clock.now();
         let mut steps = 0;
@@ -87,8 +81,8 @@ fn a_lost_reply_makes_no_second_volume() {
         World::run_with_drivers(1, vec![EmbeddedDriver::named(DRIVER)], async |world| {
             let fault = format!("CreateVolume={fault},times=2").parse().expect("a fault");
             world.drivers()[0].faults().set(vec![fault]);
-            create(&world.user, CLASSES, &class()).await;
-            create(&world.user, CLAIMS, &claim("claim-1")).await;
+            world.user.create(kind::STORAGE_CLASS, class()).await;
+            world.user.create(kind::PERSISTENT_VOLUME_CLAIM, claim("claim-1")).await;
             let mut steps = 0;
             while bound(&world) < 1 {
                 assert!(steps < 200 && world.clock.step().await, "it stays Pending");
@@ -104,12 +98,11 @@ fn a_claim_deleted_while_its_volume_is_in_doubt_leaves_no_volume() {
     World::run_with_drivers(1, vec![EmbeddedDriver::named(DRIVER)], async |world| {
         let fault = "CreateVolume=fail-after:Unavailable,times=2".parse().expect("a fault");
         world.drivers()[0].faults().set(vec![fault]);
-        create(&world.user, CLASSES, &class()).await;
-        create(&world.user, CLAIMS, &claim("claim-1")).await;
+        world.user.create(kind::STORAGE_CLASS, class()).await;
+        world.user.create(kind::PERSISTENT_VOLUME_CLAIM, claim("claim-1")).await;
         world.clock.idle().await;
         assert_eq!(world.drivers()[0].state().volumes.len(), 1, "made, but nobody knows");
-        let request = http::Request::delete(format!("{CLAIMS}/claim-1")).body(Vec::new());
-        world.user.request::<Value>(request.expect("a request")).await.expect("deleted");
+        world.user.delete(&reference(kind::PERSISTENT_VOLUME_CLAIM, "claim-1")).await;
         for _ in 0..60 {
             world.clock.step().await;
         }
@@ -135,8 +128,8 @@ async fn a_driver_outside_provisions_for_a_demo() {
     let session = Session::embedded(options).expect("opened");
     let demo = session.demo.as_ref().expect("a demo");
     let user = kube::Client::new(demo.embedded.clone(), "default");
-    create(&user, CLASSES, &class()).await;
-    create(&user, CLAIMS, &claim("claim-1")).await;
+    user.create(kind::STORAGE_CLASS, class()).await;
+    user.create(kind::PERSISTENT_VOLUME_CLAIM, claim("claim-1")).await;
     let mut changes = session.mirror.subscribe();
     let bound = async {
         let is_bound = || {

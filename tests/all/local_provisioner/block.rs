@@ -10,14 +10,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request, header};
-use jiff::Timestamp;
-use kube::client::Body;
 use pvdeck::cluster::clock::ManualClock;
 use pvdeck::controllers::host;
 use pvdeck::controllers::machines::Machines;
 use pvdeck::model::clock::Clock;
-use pvdeck::model::kind::{self, Kind};
+use pvdeck::model::kind;
 use pvdeck::model::volume::VolumePhase;
 use pvdeck::plugins::for_nodes;
 use pvdeck::plugins::host::simulated::World;
@@ -27,6 +24,8 @@ use pvdeck::plugins::layout::Layout;
 use pvdeck::session::{EmbeddedOptions, NodeMachines, Session};
 use serde_json::{Value, json};
 
+use crate::bare_cluster::clock;
+use crate::by_hand::{ByHand, reference};
 use crate::linux_host::{Loops, real_nodes, skip, why_not_here};
 
 const NODE: &str = "node-1";
@@ -64,30 +63,13 @@ impl Cluster {
         Self { clock, session, user }
     }
 
-    async fn send(&self, method: Method, path: &str, body: Value) {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Body::from(body.to_string().into_bytes()))
-            .expect("a request");
-        let answer = self.user.send(request).await.expect("an answer");
-        assert!(answer.status().is_success(), "{path}: {}", answer.status());
-    }
-
-    async fn create(&self, kind: &'static Kind, namespace: Option<&str>, mut object: Value) {
-        object["apiVersion"] = kind.api_version().into();
-        object["kind"] = kind.kind.into();
-        self.send(Method::POST, &kind.collection_path(namespace), object).await;
-    }
-
     /// Classes with these cleaners, each with a directory of its own.
     async fn configure(&self, classes: &[(&str, &[&str])]) {
         let mut map = serde_json::Map::new();
         for (class, cleaner) in classes {
             let object = json!({"metadata": {"name": class},
                 "provisioner": "kubernetes.io/no-provisioner"});
-            self.create(kind::STORAGE_CLASS, None, object).await;
+            self.user.create(kind::STORAGE_CLASS, object).await;
             let directory = format!("/mnt/{class}");
             map.insert(
                 (*class).to_owned(),
@@ -96,20 +78,19 @@ impl Cluster {
             );
         }
         let data = json!({"storageClassMap": Value::Object(map).to_string()});
-        let config = json!({"metadata": {"name": "local-provisioner-config"}, "data": data});
-        self.create(kind::CONFIG_MAP, Some("kube-system"), config).await;
+        let name = json!({"name": "local-provisioner-config", "namespace": "kube-system"});
+        self.user.create(kind::CONFIG_MAP, json!({"metadata": name, "data": data})).await;
     }
 
     async fn claim(&self, class: &str) {
         let claim = json!({"metadata": {"name": class}, "spec": {
             "accessModes": ["ReadWriteOnce"], "storageClassName": class, "volumeMode": "Block",
             "resources": {"requests": {"storage": "10Mi"}}}});
-        self.create(kind::PERSISTENT_VOLUME_CLAIM, Some("default"), claim).await;
+        self.user.create(kind::PERSISTENT_VOLUME_CLAIM, claim).await;
     }
 
     async fn unclaim(&self, class: &str) {
-        let path = kind::PERSISTENT_VOLUME_CLAIM.collection_path(Some("default"));
-        self.send(Method::DELETE, &format!("{path}/{class}"), json!({})).await;
+        self.user.delete(&reference(kind::PERSISTENT_VOLUME_CLAIM, class)).await;
     }
 
     /// Phase and uid of the volume of each class.
@@ -168,10 +149,6 @@ impl Cluster {
         assert!(wiping.iter().all(|said| said.starts_with("Starting cleanup of Block PV")));
         assert_eq!(self.events("VolumeFailedDelete"), Vec::<String>::new());
     }
-}
-
-fn clock() -> ManualClock {
-    ManualClock::new(Timestamp::from_second(1_800_000_000).expect("in range"))
 }
 
 /// A simulated node with a device for each class, a filesystem on each.

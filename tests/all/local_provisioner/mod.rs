@@ -7,35 +7,29 @@ mod wrong_order;
 
 use std::time::Duration;
 
-use http::Request;
-use pvdeck::model::kind::{self, Kind};
-use pvdeck::model::object::Key;
+use pvdeck::model::kind;
+use pvdeck::model::object::{Key, ObjectRef};
 use pvdeck::model::volume::VolumePhase;
 use pvdeck::plugins::host::{Command, Files, Host, Hosts, OnBehalf};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::sync::Arc;
 
+use crate::by_hand::reference;
 use crate::world::World;
 
 const ROUND: Duration = Duration::from_secs(11);
 const DISCOVERY: &str = "/mnt/fast-disks";
 
-async fn create(world: &World, kind: &'static Kind, namespace: Option<&str>, mut object: Value) {
-    object["apiVersion"] = kind.api_version().into();
-    object["kind"] = kind.kind.into();
-    let request = Request::post(kind.collection_path(namespace))
-        .header("content-type", "application/json")
-        .body(object.to_string().into_bytes())
-        .expect("a request");
-    world.user.request::<Value>(request).await.expect("created");
-    world.clock.idle().await;
+fn claim_called(name: &str) -> ObjectRef {
+    reference(kind::PERSISTENT_VOLUME_CLAIM, name)
 }
 
-async fn delete_claim(world: &World, name: &str) {
-    let path = format!("{}/{name}", kind::PERSISTENT_VOLUME_CLAIM.collection_path(Some("default")));
-    let request = Request::delete(path).body(Vec::new()).expect("a request");
-    world.user.request::<Value>(request).await.expect("deleted");
-    world.clock.idle().await;
+/// A claim that any volume of the class satisfies.
+async fn claim(world: &World, name: &str) {
+    let claim = json!({"metadata": {"name": name}, "spec": {
+        "accessModes": ["ReadWriteOnce"], "storageClassName": "fast-disks",
+        "resources": {"requests": {"storage": "10Mi"}}}});
+    world.create(kind::PERSISTENT_VOLUME_CLAIM, claim).await;
 }
 
 fn host(world: &World) -> Arc<dyn Host> {
@@ -46,12 +40,7 @@ async fn mount(world: &World, name: &str, size: &str) {
     let host = host(world);
     let target = format!("{DISCOVERY}/{name}");
     Files(&*host).make_directories(&target, 0o755).await.expect("made");
-    let command = Command::Mount {
-        source: "tmpfs".into(),
-        target,
-        fs_type: "tmpfs".into(),
-        options: vec![format!("size={size}")],
-    };
+    let command = Command::tmpfs("tmpfs", target, vec![format!("size={size}")]);
     let record = host.run(&OnBehalf::default(), command).await.expect("it runs");
     assert!(record.succeeded(), "{}", record.output());
 }
@@ -59,11 +48,11 @@ async fn mount(world: &World, name: &str, size: &str) {
 async fn configure(world: &World) {
     let class = json!({"metadata": {"name": "fast-disks"},
         "provisioner": "kubernetes.io/no-provisioner", "volumeBindingMode": "Immediate"});
-    create(world, kind::STORAGE_CLASS, None, class).await;
+    world.create(kind::STORAGE_CLASS, class).await;
     let map = format!("fast-disks:\n  hostDir: {DISCOVERY}\n  mountDir: {DISCOVERY}\n");
     let data = json!({"storageClassMap": map, "useNodeNameOnly": "true"});
-    let config = json!({"metadata": {"name": "local-provisioner-config"}, "data": data});
-    create(world, kind::CONFIG_MAP, Some("kube-system"), config).await;
+    let name = json!({"name": "local-provisioner-config", "namespace": "kube-system"});
+    world.create(kind::CONFIG_MAP, json!({"metadata": name, "data": data})).await;
 }
 
 /// Name, size and phase of every volume.
@@ -105,10 +94,7 @@ fn a_released_volume_is_emptied_deleted_and_published_anew() {
         mount(&world, "vol1", "16m").await;
         configure(&world).await;
         world.clock.advance(ROUND).await;
-        let claim = json!({"metadata": {"name": "data"}, "spec": {
-            "accessModes": ["ReadWriteOnce"], "storageClassName": "fast-disks",
-            "resources": {"requests": {"storage": "10Mi"}}}});
-        create(&world, kind::PERSISTENT_VOLUME_CLAIM, Some("default"), claim).await;
+        claim(&world, "data").await;
         assert_eq!(volumes(&world)[0].2, VolumePhase::Bound);
         let uid = |world: &World| {
             let name = volumes(world)[0].0.clone();
@@ -120,7 +106,7 @@ fn a_released_volume_is_emptied_deleted_and_published_anew() {
         let host = host(&world);
         let file = format!("{DISCOVERY}/vol1/left");
         Files(&*host).write(&file, b"x", 0o644).await.expect("written");
-        delete_claim(&world, "data").await;
+        world.delete(&claim_called("data")).await;
         assert_eq!(volumes(&world)[0].2, VolumePhase::Released);
         world.clock.advance(3 * ROUND).await;
         assert_eq!(volumes(&world)[0].2, VolumePhase::Available);

@@ -3,17 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use http::Method;
 use proptest::prelude::*;
 use pvdeck::model::claim::ClaimPhase;
-use pvdeck::model::kind;
 use pvdeck::model::object::Key;
 use pvdeck::model::volume::VolumePhase;
 use pvdeck::plugins::host::{Command, Files, OnBehalf};
-use serde_json::{Value, json};
 
-use super::{DISCOVERY, ROUND, configure, create, host, mount};
-use crate::stand_in;
+use super::{DISCOVERY, ROUND, claim, claim_called, configure, host, mount};
+use crate::schedules::Schedules;
 use crate::world::World;
 
 /// Disks and claims there may be.
@@ -69,19 +66,12 @@ impl Play {
             }
             Event::Claim(number) => {
                 if self.claims.insert(number) {
-                    let claim = json!({"metadata": {"name": format!("claim-{number}")}, "spec": {
-                        "accessModes": ["ReadWriteOnce"], "storageClassName": "fast-disks",
-                        "resources": {"requests": {"storage": "10Mi"}}}});
-                    let namespace = Some("default");
-                    create(&self.world, kind::PERSISTENT_VOLUME_CLAIM, namespace, claim).await;
+                    claim(&self.world, &format!("claim-{number}")).await;
                 }
             }
             Event::Unclaim(number) => {
                 if self.claims.remove(&number) {
-                    let path = "/api/v1/namespaces/default/persistentvolumeclaims";
-                    let path = format!("{path}/claim-{number}");
-                    stand_in::request(&self.world.user, Method::DELETE, &path, Value::Null).await;
-                    self.world.clock.idle().await;
+                    self.world.delete(&claim_called(&format!("claim-{number}"))).await;
                 }
             }
             Event::Write => self.write().await,
@@ -143,7 +133,7 @@ impl Play {
     }
 }
 
-fn check(events: &[Event]) {
+fn check(events: &[Event]) -> Result<(), String> {
     World::run(async |world| {
         configure(&world).await;
         let mut play = Play { world, mounted: BTreeSet::new(), claims: BTreeSet::new() };
@@ -152,18 +142,13 @@ fn check(events: &[Event]) {
         }
         play.end().await;
     });
+    Ok(())
 }
 
-/// More of them in long runs.
-fn cases() -> u32 {
-    if std::env::var_os("PVDECK_LONG").is_some() { 400 } else { 12 }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
-
-    #[test]
-    fn disks_are_offered_clean_and_once(events in proptest::collection::vec(event(), 5..25)) {
-        check(&events);
-    }
+#[test]
+fn disks_are_offered_clean_and_once() {
+    let events = proptest::collection::vec(event(), 5..25);
+    Schedules { cases: 12, cases_long: 400, shrinks_max: 200 }
+        .play(&events, |events| check(events))
+        .unwrap_or_else(|why| panic!("{why}"));
 }

@@ -6,10 +6,10 @@ use pvdeck::model::kind;
 use pvdeck::model::object::{Key, ObjectRef};
 use pvdeck::model::volume::VolumePhase;
 use pvdeck::plugins::host::{Command, Files, OnBehalf};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{DISCOVERY, ROUND, configure, create, delete_claim, host, mount, volumes};
-use crate::stand_in;
+use super::{DISCOVERY, ROUND, claim, claim_called, configure, host, mount, volumes};
+use crate::by_hand::reference;
 use crate::world::World;
 
 const DISK: &str = "/mnt/fast-disks/vol1";
@@ -27,27 +27,12 @@ async fn claimed(world: &World, policy: &str) -> String {
     assert_eq!(found[0].2, VolumePhase::Bound);
     // The policy of the volume counts, not that of its class.
     let patch = json!({"spec": {"persistentVolumeReclaimPolicy": policy}});
-    let path = format!("/api/v1/persistentvolumes/{}", found[0].0);
-    send(world, http::Method::PATCH, &path, patch).await;
+    world.merge(&volume_called(&found[0].0), patch).await;
     found[0].0.clone()
 }
 
-async fn claim(world: &World, name: &str) {
-    let claim = json!({"metadata": {"name": name}, "spec": {
-        "accessModes": ["ReadWriteOnce"], "storageClassName": "fast-disks",
-        "resources": {"requests": {"storage": "10Mi"}}}});
-    create(world, kind::PERSISTENT_VOLUME_CLAIM, Some("default"), claim).await;
-}
-
-async fn send(world: &World, method: http::Method, path: &str, body: Value) {
-    let (code, answer) = stand_in::request(&world.user, method, path, body).await;
-    assert!(code < 300, "{answer}");
-    world.clock.idle().await;
-}
-
-async fn delete_volume(world: &World, name: &str) {
-    let path = format!("/api/v1/persistentvolumes/{name}");
-    send(world, http::Method::DELETE, &path, json!({})).await;
+fn volume_called(name: &str) -> ObjectRef {
+    reference(kind::PERSISTENT_VOLUME, name)
 }
 
 async fn has_note(world: &World) -> bool {
@@ -90,7 +75,7 @@ fn claim_deleted_while_the_disk_is_mounted_wipes_it_and_offers_it_again() {
     World::run(async |world| {
         let volume = claimed(&world, "Delete").await;
         let before = uid(&world, &volume);
-        delete_claim(&world, "data").await;
+        world.delete(&claim_called("data")).await;
         world.clock.advance(3 * ROUND).await;
         assert_eq!(phase(&world), Some(VolumePhase::Available));
         assert_ne!(uid(&world, &volume), before);
@@ -103,7 +88,7 @@ fn retained_volume_keeps_its_data_and_its_name_until_it_is_deleted_and_then_leak
     World::run(async |world| {
         let volume = claimed(&world, "Retain").await;
         let before = uid(&world, &volume);
-        delete_claim(&world, "data").await;
+        world.delete(&claim_called("data")).await;
         world.clock.advance(3 * ROUND).await;
         assert_eq!(phase(&world), Some(VolumePhase::Released));
         assert_eq!(uid(&world, &volume), before, "nothing is found under that name");
@@ -111,7 +96,7 @@ fn retained_volume_keeps_its_data_and_its_name_until_it_is_deleted_and_then_leak
         assert_eq!(facts, ["its claim default/data is gone, and what is on it is kept"]);
         assert!(next.is_some_and(|next| next.starts_with("save or wipe what is on it, then")));
         // Deleted while the disk is still mounted: back at once, with what is on it.
-        delete_volume(&world, &volume).await;
+        world.delete(&volume_called(&volume)).await;
         world.clock.advance(ROUND).await;
         assert_eq!(phase(&world), Some(VolumePhase::Available));
         assert!(has_note(&world).await, "the next claim can read it");
@@ -123,7 +108,7 @@ fn volume_deleted_while_bound_goes_with_its_claim_unwiped_and_comes_back() {
     World::run(async |world| {
         let volume = claimed(&world, "Delete").await;
         let before = uid(&world, &volume);
-        delete_volume(&world, &volume).await;
+        world.delete(&volume_called(&volume)).await;
         world.clock.advance(3 * ROUND).await;
         assert_eq!(
             (phase(&world), uid(&world, &volume)),
@@ -132,7 +117,7 @@ fn volume_deleted_while_bound_goes_with_its_claim_unwiped_and_comes_back() {
         let (facts, next) = said(&world, &volume);
         assert_eq!(facts, ["it is being deleted, and claim default/data is bound to it"]);
         assert_eq!(next.as_deref(), Some("delete claim default/data: the volume goes with it"));
-        delete_claim(&world, "data").await;
+        world.delete(&claim_called("data")).await;
         world.clock.advance(3 * ROUND).await;
         assert_eq!(phase(&world), Some(VolumePhase::Available));
         assert_ne!(uid(&world, &volume), before);
@@ -144,10 +129,9 @@ fn volume_deleted_while_bound_goes_with_its_claim_unwiped_and_comes_back() {
 fn finalizer_taken_off_by_hand_loses_the_claim_until_its_namesake_is_found() {
     World::run(async |world| {
         let volume = claimed(&world, "Delete").await;
-        delete_volume(&world, &volume).await;
-        let path = format!("/api/v1/persistentvolumes/{volume}");
+        world.delete(&volume_called(&volume)).await;
         let bare = json!({"metadata": {"finalizers": null}});
-        send(&world, http::Method::PATCH, &path, bare).await;
+        world.merge(&volume_called(&volume), bare).await;
         assert_eq!(events(&world, "ClaimLost").len(), 1);
         world.clock.advance(3 * ROUND).await;
         let claim = Key::new("default", "data");
@@ -167,7 +151,7 @@ fn disk_whose_entry_is_removed_keeps_its_volume_and_says_so_each_round() {
         let volume = claimed(&world, "Delete").await;
         unmount(&world).await;
         Files(&*host(&world)).remove_directory(DISK).await.expect("removed");
-        delete_claim(&world, "data").await;
+        world.delete(&claim_called("data")).await;
         world.clock.advance(3 * ROUND).await;
         assert_eq!(phase(&world), Some(VolumePhase::Released));
         let told = events(&world, "VolumeFailedDelete");
@@ -179,7 +163,7 @@ fn disk_whose_entry_is_removed_keeps_its_volume_and_says_so_each_round() {
             "{told:?}"
         );
         assert!(said(&world, &volume).0.iter().any(|fact| fact.contains(&expected)));
-        delete_volume(&world, &volume).await;
+        world.delete(&volume_called(&volume)).await;
         world.clock.advance(2 * ROUND).await;
         assert_eq!(phase(&world), None, "and nothing comes back");
     });
@@ -192,7 +176,7 @@ fn disk_that_is_unmounted_only_loses_its_volume_and_not_its_data() {
         let volume = claimed(&world, "Delete").await;
         let state = world.machines().snapshot();
         unmount(&world).await;
-        delete_claim(&world, "data").await;
+        world.delete(&claim_called("data")).await;
         world.clock.advance(3 * ROUND).await;
         assert_eq!(uid(&world, &volume), None);
         assert_eq!(events(&world, "VolumeFailedDelete"), Vec::<String>::new());
@@ -221,11 +205,11 @@ fn volumes_of_a_deleted_node_stay_and_their_pods_find_no_place() {
     World::run(async |world| {
         claimed(&world, "Delete").await;
         world.agents().stop("node-1");
-        send(&world, http::Method::DELETE, "/api/v1/nodes/node-1", json!({})).await;
+        world.delete(&reference(kind::NODE, "node-1")).await;
         let pod = json!({"metadata": {"name": "web"}, "spec": {
             "containers": [{"name": "main", "image": "busybox:1.35"}],
             "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]}});
-        create(&world, kind::POD, Some("default"), pod).await;
+        world.create(kind::POD, pod).await;
         world.clock.advance(ROUND).await;
         assert_eq!(phase(&world), Some(VolumePhase::Bound));
         let told = events(&world, "FailedScheduling");

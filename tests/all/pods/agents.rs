@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use http::Method;
 use pvdeck::model::clock::Clock;
 use pvdeck::model::kind;
+use pvdeck::model::object::{Key, ObjectRef};
 use serde_json::{Value, json};
 
 use super::{Cluster, WAITS, claimed, key, local};
@@ -100,8 +100,8 @@ fn an_agent_that_starts_without_its_node_registers_it() {
 }
 
 async fn lease(cluster: &Cluster) -> Value {
-    let path = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/node-1";
-    cluster.send(Method::GET, path, Value::Null).await.1
+    let lease = ObjectRef::new(kind::LEASE, Key::new("kube-node-lease", "node-1"));
+    cluster.world.get(&lease).await.expect("a lease")
 }
 
 #[test]

@@ -10,6 +10,7 @@ use pvdeck::plugins::host::{Disks, Files};
 use serde_json::{Value, json};
 
 use super::{Cluster, WAITS, claimed, disk, local};
+use crate::by_hand::reference;
 
 /// A pod that is on its node already, so that only the node can refuse it.
 async fn placed(cluster: &Cluster, volume: Value) {
@@ -217,12 +218,10 @@ fn a_pod_whose_volume_has_no_room_on_the_node_is_rejected() {
         };
         cluster.until("an attachment", async || attachment().await.is_some()).await;
         let name = attachment().await.expect("a name");
-        let status = json!({"status": {"attached": false, "attachError": {
+        let status = json!({"attached": false, "attachError": {
             "message": "rpc error: code = ResourceExhausted desc = full", "errorCode": 8,
-        }}});
-        let path = format!("/apis/storage.k8s.io/v1/volumeattachments/{name}/status");
-        let (code, answer) = cluster.send(http::Method::PATCH, &path, status).await;
-        assert_eq!(code, 200, "{answer}");
+        }});
+        cluster.world.patch_status(&reference(kind::VOLUME_ATTACHMENT, &name), status).await;
         cluster.until_phase("pod-1", "Failed").await;
         let pod = cluster.get(kind::POD, "pod-1").await.expect("a pod");
         assert_eq!(pod["status"]["reason"], "VolumeAttachmentLimitExceeded");

@@ -10,13 +10,13 @@ mod node_death;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
 use pvdeck::model::kind::{self, Kind};
 use pvdeck::model::object::Key;
+use pvdeck::model::write::Change;
 use pvdeck::plugins::host::{Files, Host, Hosts};
 use serde_json::{Value, json};
 
-use crate::stand_in;
+use crate::by_hand::{ByHand, reference};
 use crate::world::World;
 
 /// A cluster whose nodes have machines.
@@ -33,16 +33,8 @@ impl Cluster {
         self.world.machines().host(node).expect("a machine")
     }
 
-    async fn send(&self, method: Method, path: &str, body: Value) -> (u16, Value) {
-        stand_in::request(&self.world.user, method, path, body).await
-    }
-
-    pub async fn create(&self, kind: &'static Kind, mut object: Value) {
-        object["apiVersion"] = kind.api_version().into();
-        object["kind"] = kind.kind.into();
-        let path = kind.collection_path(kind.namespaced.then_some("default"));
-        let (code, answer) = self.send(Method::POST, &path, object).await;
-        assert_eq!(code, 201, "{answer}");
+    pub async fn create(&self, kind: &'static Kind, object: Value) {
+        self.world.user.create(kind, object).await;
     }
 
     /// A volume of 1Gi in class `manual`, and a claim that binds to it, both
@@ -83,25 +75,16 @@ impl Cluster {
     }
 
     pub async fn delete(&self, kind: &'static Kind, name: &str, grace: Option<u32>) {
-        let namespace = if kind.namespaced { "default" } else { "" };
-        let object = pvdeck::model::object::ObjectRef::new(kind, Key::new(namespace, name));
-        let body = grace.map_or(json!({}), |grace| json!({"gracePeriodSeconds": grace}));
-        let (code, answer) = self.send(Method::DELETE, &object.path(), body).await;
-        assert!(code < 300, "{answer}");
+        let options = grace.map_or(json!({}), |grace| json!({"gracePeriodSeconds": grace}));
+        self.world.user.write(&reference(kind, name), Change::Delete(options)).await;
     }
 
     pub async fn patch(&self, kind: &'static Kind, name: &str, change: Value) {
-        let namespace = if kind.namespaced { "default" } else { "" };
-        let object = pvdeck::model::object::ObjectRef::new(kind, Key::new(namespace, name));
-        let (code, answer) = self.send(Method::PATCH, &object.path(), change).await;
-        assert_eq!(code, 200, "{answer}");
+        self.world.user.merge(&reference(kind, name), change).await;
     }
 
     pub async fn get(&self, kind: &'static Kind, name: &str) -> Option<Value> {
-        let namespace = if kind.namespaced { "default" } else { "" };
-        let object = pvdeck::model::object::ObjectRef::new(kind, Key::new(namespace, name));
-        let (code, answer) = self.send(Method::GET, &object.path(), Value::Null).await;
-        (code == 200).then_some(answer)
+        self.world.get(&reference(kind, name)).await
     }
 
     /// Lets time pass until it holds, at most ten minutes.
@@ -129,10 +112,9 @@ impl Cluster {
     /// `reason: message` of all events about a pod, in the order of their
     /// reasons.
     pub async fn told(&self, pod: &str) -> Vec<String> {
-        let path = kind::EVENT.collection_path(Some("default"));
-        let (_, list) = self.send(Method::GET, &path, Value::Null).await;
-        let events = list["items"].as_array().into_iter().flatten();
+        let events = self.world.user.list(kind::EVENT).await;
         let mut told: Vec<String> = events
+            .iter()
             .filter(|event| event["involvedObject"]["name"] == pod)
             .map(|event| {
                 let text = |field: &str| event[field].as_str().unwrap_or_default().to_owned();

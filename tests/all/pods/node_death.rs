@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use http::Method;
 use pvdeck::model::kind;
 use pvdeck::plugins::host::simulated::state::DiskContent;
 use pvdeck::plugins::host::simulated::tree::Content;
@@ -123,9 +122,7 @@ fn pod_of_a_node_out_of_service_moves_at_once_and_its_disk_with_it() {
         let mut taints = lost["spec"]["taints"].as_array().cloned().unwrap_or_default();
         taints.push(json!({"key": "node.kubernetes.io/out-of-service", "effect": "NoExecute"}));
         let patch = json!({"spec": {"taints": taints}});
-        let (code, answer) =
-            cluster.send(Method::PATCH, &format!("/api/v1/nodes/{on}"), patch).await;
-        assert_eq!(code, 200, "{answer}");
+        cluster.patch(kind::NODE, &on, patch).await;
         seconds(&cluster, 25).await;
         assert_eq!(node_of(&cluster).await, other, "collected within 20 seconds and made anew");
         seconds(&cluster, 60).await;

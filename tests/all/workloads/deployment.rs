@@ -4,7 +4,8 @@ use http::Method;
 use pvdeck::model::kind;
 use serde_json::{Value, json};
 
-use super::{Cluster, object, template};
+use super::{Cluster, template};
+use crate::by_hand::reference;
 
 fn deployment(strategy: Value) -> Value {
     json!({
@@ -131,7 +132,7 @@ fn scaling_by_the_subresource_and_a_pod_lost_are_made_good() {
     Cluster::run(async |cluster| {
         cluster.create(kind::DEPLOYMENT, deployment(json!({}))).await;
         cluster.run_pods(None).await;
-        let path = format!("{}/scale", object(kind::DEPLOYMENT, "app").path());
+        let path = format!("{}/scale", reference(kind::DEPLOYMENT, "app").path());
         cluster.send(Method::PATCH, &path, json!({"spec": {"replicas": 5}})).await;
         cluster.run_pods(None).await;
         assert_eq!(pods_of(&cluster, "1.35").await, 5);

@@ -7,9 +7,10 @@ mod stateful_set;
 
 use http::Method;
 use pvdeck::model::kind::Kind;
-use pvdeck::model::object::{Key, ObjectRef};
+use pvdeck::model::write::Change;
 use serde_json::{Value, json};
 
+use crate::by_hand::{ByHand, reference};
 use crate::stand_in;
 use crate::world::World;
 
@@ -27,43 +28,28 @@ impl Cluster {
         stand_in::request(&self.world.user, method, path, body).await
     }
 
-    /// Creates an object, in `default` unless it says otherwise.
-    pub async fn create(&self, kind: &'static Kind, mut object: Value) -> Value {
-        object["apiVersion"] = kind.api_version().into();
-        object["kind"] = kind.kind.into();
-        let namespace = object["metadata"]["namespace"].as_str().unwrap_or("default").to_owned();
-        let path = kind.collection_path(Some(&namespace));
-        let (code, answer) = self.send(Method::POST, &path, object).await;
-        assert_eq!(code, 201, "{answer}");
-        answer
+    pub async fn create(&self, kind: &'static Kind, object: Value) -> Value {
+        self.world.user.create(kind, object).await
     }
 
     pub async fn patch(&self, kind: &'static Kind, name: &str, patch: Value) -> Value {
-        let path = object(kind, name).path();
-        let (code, answer) = self.send(Method::PATCH, &path, patch).await;
-        assert_eq!(code, 200, "{answer}");
-        answer
+        self.world.user.merge(&reference(kind, name), patch).await
     }
 
     pub async fn delete(&self, kind: &'static Kind, name: &str, policy: &str) {
-        let body = json!({"propagationPolicy": policy});
-        let (code, answer) = self.send(Method::DELETE, &object(kind, name).path(), body).await;
-        assert!(code < 300, "{answer}");
+        let options = json!({"propagationPolicy": policy});
+        self.world.user.write(&reference(kind, name), Change::Delete(options)).await;
     }
 
     pub async fn get(&self, kind: &'static Kind, name: &str) -> Option<Value> {
-        let (code, answer) = self.send(Method::GET, &object(kind, name).path(), Value::Null).await;
-        (code == 200).then_some(answer)
+        self.world.get(&reference(kind, name)).await
     }
 
-    /// The objects of a kind in `default`.
     pub async fn list(&self, kind: &'static Kind) -> Vec<Value> {
-        let path = kind.collection_path(Some("default"));
-        let (_, answer) = self.send(Method::GET, &path, Value::Null).await;
-        answer["items"].as_array().cloned().unwrap_or_default()
+        self.world.user.list(kind).await
     }
 
-    /// Their names.
+    /// The names of the objects of a kind.
     pub async fn names(&self, kind: &'static Kind) -> Vec<String> {
         let name = |item: &Value| item["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         self.list(kind).await.iter().map(name).collect()
@@ -103,11 +89,6 @@ impl Cluster {
     pub async fn seconds(&self, seconds: u64) {
         self.world.clock.advance(std::time::Duration::from_secs(seconds)).await;
     }
-}
-
-pub fn object(kind: &'static Kind, name: &str) -> ObjectRef {
-    let key = if kind.namespaced { Key::new("default", name) } else { Key::cluster(name) };
-    ObjectRef::new(kind, key)
 }
 
 /// A pod template with one container and these labels.

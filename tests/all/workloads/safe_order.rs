@@ -5,7 +5,8 @@ use pvdeck::diagnosis;
 use pvdeck::model::kind::{self, Kind};
 use serde_json::{Value, json};
 
-use super::{Cluster, object, template};
+use super::{Cluster, template};
+use crate::by_hand::reference;
 
 /// A local volume of node-1 that the claim of `web-0` is bound to.
 async fn running_set(cluster: &Cluster) {
@@ -31,7 +32,8 @@ async fn running_set(cluster: &Cluster) {
 
 /// What the console tells of a volume or the claim: facts and the next step.
 fn said(cluster: &Cluster, kind: &'static Kind, name: &str) -> (Vec<String>, String) {
-    let found = cluster.world.mirror().read(|tables| diagnosis::find(tables, &object(kind, name)));
+    let found =
+        cluster.world.mirror().read(|tables| diagnosis::find(tables, &reference(kind, name)));
     let found = found.expect("it is there");
     let facts = found.facts.into_iter().map(|fact| fact.text).collect();
     (facts, found.next.unwrap_or_default())

@@ -4,7 +4,8 @@ use http::Method;
 use pvdeck::model::kind;
 use serde_json::{Value, json};
 
-use super::{Cluster, object, template};
+use super::{Cluster, template};
+use crate::by_hand::reference;
 
 fn set(extra: Value) -> Value {
     let mut set = json!({
@@ -110,7 +111,7 @@ fn scaling_down_takes_the_highest_first_and_scaling_up_finds_the_claims_again() 
             claims.iter().map(|claim| claim["metadata"]["uid"].clone()).collect()
         };
         let scale = json!({"spec": {"replicas": 1}});
-        let path = format!("{}/scale", object(kind::STATEFUL_SET, "web").path());
+        let path = format!("{}/scale", reference(kind::STATEFUL_SET, "web").path());
         let (code, _) = cluster.send(Method::PATCH, &path, scale).await;
         assert_eq!(code, 200);
         cluster.settle().await;
@@ -173,7 +174,7 @@ fn pod_that_ended_is_replaced() {
         cluster.create(kind::STATEFUL_SET, set(json!({"replicas": 1}))).await;
         cluster.run_pods(None).await;
         let first = cluster.get(kind::POD, "web-0").await.expect("the pod");
-        let path = format!("{}/status", object(kind::POD, "web-0").path());
+        let path = format!("{}/status", reference(kind::POD, "web-0").path());
         cluster.send(Method::PATCH, &path, json!({"status": {"phase": "Succeeded"}})).await;
         cluster.run_pods(None).await;
         let second = cluster.get(kind::POD, "web-0").await.expect("another");
