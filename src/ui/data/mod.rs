@@ -9,32 +9,23 @@
 //!
 //! Changed by the shell between frames, never while one is drawn.
 
+mod changes;
 mod lists;
 mod lookup;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use jiff::Timestamp;
 
 use crate::cluster::write_path::journal::Entry;
+use crate::mirror::Mirror;
 use crate::mirror::freshness::Freshness;
-use crate::mirror::{Mirror, Mirrored, Tables};
-use crate::model::attachment::Attachment;
-use crate::model::claim::Claim;
-use crate::model::class::StorageClass;
-use crate::model::csi::CsiDriver;
-use crate::model::deployment::Deployment;
-use crate::model::event::Event;
 use crate::model::kind::{self, Kind};
-use crate::model::node::Node;
 use crate::model::object::{ObjectRef, Seconds};
-use crate::model::pod::Pod;
-use crate::model::replica_set::ReplicaSet;
-use crate::model::stateful_set::StatefulSet;
-use crate::model::volume::Volume;
 use crate::scenario::Progress;
 use crate::ui::boards::Boards;
 use crate::ui::calls::CallFacts;
+use crate::ui::data::changes::Changes;
 use crate::ui::data::lists::{ByKind, Lists};
 pub use crate::ui::facts::{Access, ControllerFacts, Look, SessionFacts, Stepping};
 use crate::ui::keymap::Keymap;
@@ -81,18 +72,6 @@ pub struct Data {
     /// Changed objects that the next frame has to take in.
     awaiting: HashSet<ObjectRef>,
 }
-
-/// The rows that changed a moment ago, by uid.
-#[derive(Debug, Default)]
-struct Changes {
-    until_ms: HashMap<String, u64>,
-}
-
-/// A changed row is seen to have changed for this long.
-const CHANGED_MS: u64 = 3_000;
-
-/// When more change at once, it is a reload and no news.
-const CHANGES_MAX: usize = 500;
 
 impl Data {
     /// The data of a console that has seen nothing yet.
@@ -153,9 +132,9 @@ impl Data {
         if by_kind.keys().any(|kind| *kind != kind::EVENT) {
             self.reasons.outdate();
         }
-        self.note_changes(changed, now_ms);
         let mirror = self.mirror.clone();
         mirror.read(|tables| {
+            self.changed.note(changed, &self.lists.settled, tables, now_ms);
             let context = Context { tables, now: self.now, reasons: &self.reasons };
             self.lists.touch(&by_kind, context);
         });
@@ -164,29 +143,14 @@ impl Data {
         }
     }
 
-    fn note_changes(&mut self, changed: &HashSet<ObjectRef>, now_ms: u64) {
-        self.changed.until_ms.retain(|_, until| *until > now_ms);
-        if changed.len() > CHANGES_MAX {
-            return;
-        }
-        let settled = &self.lists.settled;
-        self.mirror.read(|tables| {
-            for object in changed.iter().filter(|object| settled.contains(object.kind)) {
-                if let Some(uid) = uid_of(object, tables) {
-                    self.changed.until_ms.insert(uid, now_ms + CHANGED_MS);
-                }
-            }
-        });
-    }
-
     /// Whether a row changed a moment ago.
     pub fn is_changed(&self, id: &str, now_ms: u64) -> bool {
-        self.changed.until_ms.get(id).is_some_and(|until| *until > now_ms)
+        self.changed.is_marked(id, now_ms)
     }
 
     /// When the next row stops being marked as changed.
     pub fn next_calm_ms(&self, now_ms: u64) -> Option<u64> {
-        self.changed.until_ms.values().copied().filter(|until| *until > now_ms).min()
+        self.changed.next_end_ms(now_ms)
     }
 
     /// Looks through the lens that the state says for its seen table.
@@ -331,24 +295,4 @@ impl Data {
         self.lists.contexts = others::contexts(&self.session, filter);
         self.lists.namespaces = self.mirror.read(|tables| others::namespaces(tables, filter));
     }
-}
-
-fn uid_of(object: &ObjectRef, tables: &Tables) -> Option<String> {
-    fn find<R: Mirrored>(object: &ObjectRef, tables: &Tables) -> Option<String> {
-        if object.kind != R::KIND {
-            return None;
-        }
-        Some(R::table(tables).get(&object.key)?.meta().uid.to_string())
-    }
-    find::<Claim>(object, tables)
-        .or_else(|| find::<Volume>(object, tables))
-        .or_else(|| find::<StorageClass>(object, tables))
-        .or_else(|| find::<Pod>(object, tables))
-        .or_else(|| find::<Node>(object, tables))
-        .or_else(|| find::<Attachment>(object, tables))
-        .or_else(|| find::<CsiDriver>(object, tables))
-        .or_else(|| find::<StatefulSet>(object, tables))
-        .or_else(|| find::<Deployment>(object, tables))
-        .or_else(|| find::<ReplicaSet>(object, tables))
-        .or_else(|| find::<Event>(object, tables))
 }
