@@ -60,7 +60,11 @@ fn released(tables: &Tables, volume: &Volume, finding: &mut Finding) {
             format!("its claim {by} is gone: who made it is to wipe it and take it away"),
         );
     } else {
-        finding.says(Standing::Stuck, format!("its claim {by} is gone, and what is on it is kept"));
+        let standing = match volume.reclaim_policy {
+            ReclaimPolicy::Retain => Standing::Waits,
+            _ => Standing::Stuck,
+        };
+        finding.says(standing, format!("its claim {by} is gone, and what is on it is kept"));
     }
     match &volume.reclaim_policy {
         ReclaimPolicy::Retain => finding.next(

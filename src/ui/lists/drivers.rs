@@ -19,7 +19,8 @@ use crate::ui::target::Target;
 use crate::ui::theme::Role;
 
 const COLUMNS: &[Column] = &[
-    column("NAME", 'N', 18, 0).growing(2),
+    // As long as the names that Rook gives.
+    column("NAME", 'N', 29, 0).growing(2),
     column("NODES", 'D', 5, 0).to_the_right(),
     column("ATTACHES", 'T', 8, 0),
     column("CAPACITY", 'C', 8, 1),

@@ -98,7 +98,8 @@ fn row<R: Listing>(
     (ready, all): (i64, i64),
     context: Context<'_>,
 ) -> RowCells {
-    let (meta, sign) = (row.meta(), row.sign(context));
+    let meta = row.meta();
+    let sign = sign(&meta.uid, row.sign(context), context.tables);
     let (role, claims) = claims_text(&meta.uid, context.tables);
     let claims = if claims.is_empty() { Cell::or_dash("") } else { Cell::with(claims, role) };
     let cells = vec![
@@ -167,25 +168,36 @@ pub fn in_the_way(uid: &str, tables: &Tables) -> Option<String> {
     if ready >= all {
         return None;
     }
-    let mut pods = pods_of(uid, tables).take(PODS_MAX);
-    let pod = pods.find_map(|pod| {
+    let pods: Vec<_> = pods_of(uid, tables).take(PODS_MAX).collect();
+    let unplaced = pods.iter().find_map(|pod| {
         let why = pod.unscheduled.as_ref()?;
         Some(format!("pod {}: {}", pod.meta.key.name, why.message))
     });
+    if unplaced.is_some() || i64::try_from(pods.len()).is_ok_and(|there| there >= all) {
+        return unplaced;
+    }
     let makers = tables.replica_sets_owned_by(uid).map(|set| &*set.meta.uid).chain([uid]);
-    pod.or_else(|| {
-        let warning = makers.filter_map(|uid| diagnosis::newest_warning(tables, uid)).last()?;
-        Some(format!("{}: {}", warning.reason, warning.message))
-    })
+    let warning = makers.filter_map(|uid| diagnosis::newest_warning(tables, uid)).last()?;
+    Some(format!("{}: {}", warning.reason, warning.message))
+}
+
+/// What a workload's own sign amounts to once its pods are looked at.
+fn sign(uid: &str, own: Sign, tables: &Tables) -> Sign {
+    match own {
+        Sign::Busy if in_the_way(uid, tables).is_some() => Sign::Fault,
+        own => own,
+    }
 }
 
 /// What the sign of either kind is, for a tree's root.
 pub fn sign_of(uid: &str, context: Context<'_>) -> Option<(Sign, String)> {
     let tables = context.tables;
-    if let Some(set) = tables.stateful_sets.by_uid(uid) {
-        return Some((set.sign(context), format!("{}/{}", set.ready_replicas, set.replicas)));
-    }
-    let deployment = tables.deployments.by_uid(uid)?;
-    let ready = format!("{}/{}", deployment.ready_replicas, deployment.replicas);
-    Some((deployment.sign(context), ready))
+    let (own, ready, all) = match tables.stateful_sets.by_uid(uid) {
+        Some(set) => (set.sign(context), set.ready_replicas, set.replicas),
+        None => {
+            let row = tables.deployments.by_uid(uid)?;
+            (row.sign(context), row.ready_replicas, row.replicas)
+        }
+    };
+    Some((sign(uid, own, tables), format!("{ready}/{all}")))
 }

@@ -52,7 +52,7 @@ fn run(state: &mut State, data: &Data, command: &Command, argument: &str) -> Vec
     match command::why_not(command, state, data) {
         Ok(()) => act(state, data, command.act, argument),
         Err(Refusal::NotHere) if state.table().is_some() && data.target(state).is_none() => {
-            state.complain(format!("no object is chosen to {}", command.words[0]));
+            state.complain(format!("no object is chosen for `{}`", command.words[0]));
             Vec::new()
         }
         Err(Refusal::NotHere) => {

@@ -156,15 +156,31 @@ fn each_volume(page: &mut Page<'_>, why: &Why) {
     if why.volumes.is_empty() {
         return;
     }
-    let heading = facts("VOLUME", "SIZE", "MODES", "CLASS", "STATE");
+    let widths = Widths::of(page.width());
+    let heading = facts(widths, "VOLUME", "SIZE", "MODES", "CLASS", "STATE");
     page.pieces(&[(Role::Heading, &format!("   {heading}REFUSED BECAUSE"))]);
-    page.each(&why.volumes, |page, (volume, answer)| one_volume(page, answer, volume));
+    page.each(&why.volumes, |page, (volume, answer)| one_volume(page, widths, answer, volume));
     if why.more > 0 {
         page.say(Role::Dim, &format!("and {} more, counted above", why.more));
     }
 }
 
-fn one_volume(page: &mut Page<'_>, answer: &Result<Fit, Misfit>, volume: &Volume) {
+/// Cells of the texts that differ most in length.
+#[derive(Clone, Copy)]
+struct Widths {
+    name: usize,
+    class: usize,
+}
+
+impl Widths {
+    /// On a wider screen names are seen whole, also those of provisioned volumes.
+    fn of(page: usize) -> Self {
+        let spare = page.saturating_sub(80);
+        Self { name: 14 + (spare * 2 / 3).min(26), class: 9 + (spare / 3).min(11) }
+    }
+}
+
+fn one_volume(page: &mut Page<'_>, widths: Widths, answer: &Result<Fit, Misfit>, volume: &Volume) {
     let (sign, because) = match answer {
         Ok(Fit::Free) => (Sign::Ok, "it fits".to_owned()),
         Ok(Fit::Reserved) => (Sign::Ok, "it fits and is reserved for this claim".to_owned()),
@@ -173,6 +189,7 @@ fn one_volume(page: &mut Page<'_>, answer: &Result<Fit, Misfit>, volume: &Volume
     let size = volume.capacity.map_or_else(|| "?".into(), |size| size.to_string());
     let class = if volume.class.is_empty() { "-" } else { &volume.class };
     let facts = facts(
+        widths,
         &volume.meta.key.name,
         &size,
         &volume.access_modes.to_string(),
@@ -185,12 +202,12 @@ fn one_volume(page: &mut Page<'_>, answer: &Result<Fit, Misfit>, volume: &Volume
     page.columns(&first, role, &because);
 }
 
-fn facts(name: &str, size: &str, modes: &str, class: &str, state: &str) -> String {
+fn facts(widths: Widths, name: &str, size: &str, modes: &str, class: &str, state: &str) -> String {
     let cell = |text: &str, cells: usize| {
         let fitted = text::fit(text, cells, text::Glyphs::Ascii).into_owned();
         let pad = cells.saturating_sub(text::width(&fitted));
         format!("{fitted}{:pad$} ", "")
     };
-    let (modes, class, state) = (cell(modes, 5), cell(class, 9), cell(state, 9));
-    format!("{}{size:>6} {modes}{class}{state}", cell(name, 14))
+    let (modes, class, state) = (cell(modes, 5), cell(class, widths.class), cell(state, 9));
+    format!("{}{size:>6} {modes}{class}{state}", cell(name, widths.name))
 }

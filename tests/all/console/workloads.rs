@@ -2,6 +2,8 @@
 
 use pvdeck::model::claim::Claim;
 use pvdeck::model::deployment::Deployment;
+use pvdeck::model::event::Event;
+use pvdeck::model::object::Key;
 use pvdeck::model::pod::Pod;
 use pvdeck::model::replica_set::ReplicaSet;
 use pvdeck::model::stateful_set::StatefulSet;
@@ -9,7 +11,7 @@ use pvdeck::ui::state::{TableId, View};
 use serde_json::{Value, json};
 
 use super::sample::{self, Console};
-use super::screens::check;
+use super::screens::{check, picture, text};
 
 fn meta(name: &str, version: u64, owner: Option<(&str, &str)>) -> Value {
     let mut meta = json!({"namespace": "shop", "name": name, "uid": format!("uid-shop-{name}"),
@@ -45,7 +47,7 @@ fn workloads(console: &mut Console) {
     let set = ("StatefulSet", "mysql");
     console.apply::<Pod>(pod("mysql-0", 61, set, "data-mysql-0", ""));
     console.apply::<Pod>(pod("mysql-1", 62, set, "data-mysql-1", "node-1"));
-    console.remove::<Pod>(pvdeck::model::object::Key::new("shop", "mysql-2"));
+    console.remove::<Pod>(Key::new("shop", "mysql-2"));
     console.apply::<Deployment>(json!({"metadata": meta("web", 63, None),
         "spec": {"replicas": 2}, "status": {"readyReplicas": 2, "updatedReplicas": 1,
             "conditions": [{"type": "Progressing", "reason": "ReplicaSetUpdated"}]}}));
@@ -102,6 +104,31 @@ fn why_a_set_is_stuck_and_what_helps() {
         workloads(console);
         console.press(":sts\r/mysql\rw").wait(10_000);
     });
+}
+
+#[test]
+fn set_that_may_make_no_pod_says_so_until_it_has_them() {
+    let mut console = Console::sample(80, 24, "dark");
+    workloads(&mut console);
+    console.remove::<Pod>(Key::new("shop", "mysql-0"));
+    let seen = |console: &mut Console| {
+        console.press(":workloads\r").wait(1);
+        text(&picture(console))
+    };
+    assert!(seen(&mut console).contains("~ shop      mysql"), "nothing was said yet");
+    let message = "create Pod mysql-0 in StatefulSet mysql failed: exceeded quota";
+    console.apply::<Event>(json!({"metadata": meta("refused", 80, None), "type": "Warning",
+        "reason": "FailedCreate", "message": message, "count": 9,
+        "involvedObject": {"kind": "StatefulSet", "namespace": "shop", "name": "mysql",
+            "uid": "uid-shop-mysql"}}));
+    let shown = seen(&mut console);
+    assert!(shown.contains("! shop      mysql"), "{shown}");
+    assert!(shown.contains("shop/mysql: FailedCreate: create Pod mysql-0"), "{shown}");
+    console.press("\r");
+    assert!(text(&picture(&console)).contains("FailedCreate"));
+    console.apply::<Pod>(pod("mysql-0", 81, ("StatefulSet", "mysql"), "data-mysql-0", "node-1"));
+    let shown = seen(&mut console);
+    assert!(shown.contains("~ shop      mysql"), "it has its pods: {shown}");
 }
 
 #[test]
