@@ -117,7 +117,7 @@ impl Meta {
     }
 }
 
-fn lookup<'a>(sorted: &'a [(Arc<str>, Arc<str>)], key: &str) -> Option<&'a str> {
+pub fn lookup<'a>(sorted: &'a [(Arc<str>, Arc<str>)], key: &str) -> Option<&'a str> {
     sorted.binary_search_by(|(k, _)| (**k).cmp(key)).ok().map(|at| &*sorted[at].1)
 }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::model::kind::{self, Kind};
-use crate::model::object::Meta;
+use crate::model::object::{Meta, Pairs, lookup};
 use crate::model::row::{self, Malformed, Row, Sharing};
 use crate::model::selector::LabelSelector;
 use crate::model::template;
@@ -12,6 +12,8 @@ use crate::model::template;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplicaSet {
     pub meta: Meta,
+    /// All its annotations: those of its Deployment are copied to it.
+    pub annotations: Pairs,
     /// `spec.replicas`; one if unset.
     pub replicas: i64,
     pub min_ready_seconds: i64,
@@ -36,26 +38,32 @@ pub struct ReplicaSetStatus {
 }
 
 impl ReplicaSet {
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        lookup(&self.annotations, key)
+    }
+
     /// The number that its Deployment gave it (annotation
     /// `deployment.kubernetes.io/revision`); 0 without one.
     pub fn revision(&self) -> i64 {
-        self.meta.annotation(REVISION).and_then(|text| text.parse().ok()).unwrap_or(0)
+        self.annotation(REVISION).and_then(|text| text.parse().ok()).unwrap_or(0)
     }
 
     /// How many pods its Deployment wanted when it was last scaled.
     pub fn desired(&self) -> Option<i64> {
-        self.meta.annotation(DESIRED).and_then(|text| text.parse().ok())
+        self.annotation(DESIRED).and_then(|text| text.parse().ok())
     }
 
     /// How many pods there might have been in all then, surge included.
     pub fn most(&self) -> Option<i64> {
-        let most = self.meta.annotation(MAX).and_then(|text| text.parse().ok());
+        let most = self.annotation(MAX).and_then(|text| text.parse().ok());
         most.filter(|most| *most > 0)
     }
 }
 
 /// Which template of a Deployment came when; on ReplicaSet and Deployment.
 pub const REVISION: &str = "deployment.kubernetes.io/revision";
+/// Which numbers a template had before that one, taken up again.
+pub const REVISION_HISTORY: &str = "deployment.kubernetes.io/revision-history";
 /// How many pods the Deployment wanted in all when a ReplicaSet was scaled.
 pub const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
 /// How many there might have been in all then, surge included.
@@ -73,6 +81,7 @@ impl Row for ReplicaSet {
             .map(|held| held["message"].as_str().unwrap_or_default().into());
         Ok(Self {
             meta: row::meta(Self::KIND, object)?,
+            annotations: row::all_annotations(object),
             replicas: spec["replicas"].as_i64().unwrap_or(1),
             min_ready_seconds: spec["minReadySeconds"].as_i64().unwrap_or(0),
             selector: LabelSelector::from_json(&spec["selector"]).unwrap_or_default(),
@@ -94,6 +103,7 @@ impl Row for ReplicaSet {
 
     fn share(&mut self, with: &mut dyn Sharing) {
         row::share_meta(&mut self.meta, with);
+        with.pairs(&mut self.annotations);
     }
 }
 

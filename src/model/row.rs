@@ -11,8 +11,6 @@ use crate::model::quantity::Quantity;
 /// Annotations that rows keep; all others stay at the server.
 pub const KEPT_ANNOTATIONS: &[&str] = &[
     "controller.kubernetes.io/pod-deletion-cost",
-    "deployment.kubernetes.io/desired-replicas",
-    "deployment.kubernetes.io/max-replicas",
     "deployment.kubernetes.io/revision",
     "pv.kubernetes.io/bind-completed",
     "pv.kubernetes.io/bound-by-controller",
@@ -117,6 +115,12 @@ pub fn meta(kind: &'static Kind, object: &Value) -> Result<Meta, Malformed> {
         owner: controller_owner(&metadata["ownerReferences"]),
         owners: owners(&metadata["ownerReferences"]),
     })
+}
+
+/// All annotations of an object, for kinds of which more is needed than
+/// [`KEPT_ANNOTATIONS`].
+pub fn all_annotations(object: &Value) -> Pairs {
+    pairs(&object["metadata"]["annotations"], |_| true).into()
 }
 
 /// A text, empty if there is none.

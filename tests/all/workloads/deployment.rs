@@ -114,6 +114,41 @@ fn rolling_update_never_has_too_many_or_too_few() {
 }
 
 #[test]
+fn the_cause_of_a_change_stays_with_its_template() {
+    Cluster::run(async |cluster| {
+        let cause = |text: &str| json!({"annotations": {"kubernetes.io/change-cause": text}});
+        let mut app = deployment(json!({}));
+        app["metadata"]["annotations"] = cause("first")["annotations"].clone();
+        cluster.create(kind::DEPLOYMENT, app).await;
+        cluster.run_pods(None).await;
+        let new = json!({"metadata": cause("second"),
+            "spec": {"template": template("app", "busybox:1.36")}});
+        cluster.patch(kind::DEPLOYMENT, "app", new).await;
+        cluster.run_pods(None).await;
+        let back = json!({"metadata": cause("third"),
+            "spec": {"template": template("app", "busybox:1.35")}});
+        cluster.patch(kind::DEPLOYMENT, "app", back).await;
+        cluster.run_pods(None).await;
+        let mut held: Vec<_> = cluster
+            .list(kind::REPLICA_SET)
+            .await
+            .iter()
+            .map(|set| {
+                let held = &set["metadata"]["annotations"];
+                let text = |key: &str| held[key].as_str().unwrap_or_default().to_owned();
+                let number = |key: &str| text(&format!("deployment.kubernetes.io/{key}"));
+                (text("kubernetes.io/change-cause"), number("revision"), number("revision-history"))
+            })
+            .collect();
+        held.sort();
+        let row = |cause: &str, revision: &str, before: &str| {
+            (cause.to_owned(), revision.to_owned(), before.to_owned())
+        };
+        assert_eq!(held, [row("second", "2", ""), row("third", "3", "1")]);
+    });
+}
+
+#[test]
 fn recreate_waits_until_the_old_pods_are_gone() {
     Cluster::run(async |cluster| {
         cluster.create(kind::DEPLOYMENT, deployment(json!({"type": "Recreate"}))).await;

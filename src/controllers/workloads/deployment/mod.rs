@@ -8,6 +8,7 @@
 //! Deliberately absent: rollback by annotation, which the API no longer has.
 //! Upstream: `pkg/controller/deployment`.
 
+pub mod annotations;
 pub mod controller;
 pub mod decide;
 pub mod limits;

@@ -1,14 +1,15 @@
 //! The writes to a Deployment's ReplicaSets.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::controllers::events::Note;
+use crate::controllers::workloads::deployment::annotations;
 use crate::controllers::workloads::deployment::decide::{Split, View, new_replicas};
 use crate::controllers::workloads::owners::controller_reference;
 use crate::controllers::workloads::shell::Act;
 use crate::model::kind;
 use crate::model::object::{Key, ObjectRef};
-use crate::model::replica_set::{DESIRED, MAX, REVISION, ReplicaSet};
+use crate::model::replica_set::{REVISION, ReplicaSet};
 use crate::model::template::{POD_TEMPLATE_HASH, replica_set_hash};
 use crate::model::write::{Change, Reason, Write};
 
@@ -25,13 +26,13 @@ pub fn create(view: &View, split: &Split) -> Act {
     selector["matchLabels"][POD_TEMPLATE_HASH] = hash.as_str().into();
     let owner =
         controller_reference(kind::DEPLOYMENT, &target.row.meta.key.name, &target.row.meta.uid);
-    let mut annotations = counts(view);
-    annotations[REVISION] = next_revision(split).to_string().into();
+    let mut notes = annotations::due(view.target, None, next_revision(split));
+    notes.extend(annotations::counts(view.target));
     let body = json!({
         "apiVersion": "apps/v1", "kind": "ReplicaSet",
         "metadata": {
             "name": name, "namespace": &*target.row.meta.key.namespace,
-            "labels": template["metadata"]["labels"], "annotations": annotations,
+            "labels": template["metadata"]["labels"], "annotations": notes,
             "ownerReferences": [owner],
         },
         "spec": {
@@ -51,40 +52,25 @@ fn quoted(name: &str) -> String {
     format!("\"{name}\"")
 }
 
-/// The annotations that remember what was wanted when a set was scaled.
-fn counts(view: &View) -> Value {
-    let wanted = view.target.row.replicas;
-    json!({
-        DESIRED: wanted.to_string(),
-        MAX: (wanted + if view.target.row.recreates { 0 } else { view.target.limits.surge }).to_string(),
-    })
-}
-
 /// The number of a template that was never there before: above all others.
 fn next_revision(split: &Split) -> i64 {
     split.old.iter().map(|set| set.revision()).max().unwrap_or(0) + 1
 }
 
-/// The revision that the ReplicaSet of the present template should have: a
-/// template that is taken up again becomes the newest.
-fn wanted_revision(split: &Split, new: &ReplicaSet) -> i64 {
-    new.revision().max(next_revision(split))
-}
-
-/// Brings number and `minReadySeconds` of the new ReplicaSet, and the number of
-/// the Deployment, up to date.
+/// Brings annotations and `minReadySeconds` of the new ReplicaSet, and the number
+/// of the Deployment, up to date.
 pub fn annotate(view: &View, split: &Split, new: &ReplicaSet) -> Option<Act> {
-    let revision = wanted_revision(split, new).to_string();
+    // A template that is taken up again becomes the newest.
+    let revision = new.revision().max(next_revision(split));
+    let due = annotations::due(view.target, Some(new), revision);
     let least = view.target.spec("minReadySeconds").as_i64().unwrap_or(0);
-    if new.revision().to_string() != revision || new.min_ready_seconds != least {
-        let mut annotations = counts(view);
-        annotations[REVISION] = revision.into();
-        let patch = json!({"metadata": {"annotations": annotations},
-            "spec": {"minReadySeconds": least}});
+    if !due.is_empty() || new.min_ready_seconds != least {
+        let patch = json!({"metadata": {"annotations": due}, "spec": {"minReadySeconds": least}});
         let (name, version) = (&new.meta.key.name, Some(new.meta.version));
         let why = "it has the present template";
         return Some(Act::silent(write(view, name, Change::Merge(patch), version, "D2", why)));
     }
+    let revision = revision.to_string();
     let target = view.target;
     if target.row.meta.annotation(REVISION) == Some(&revision) {
         return None;
@@ -106,14 +92,14 @@ pub fn scale(view: &View, set: &ReplicaSet, replicas: i64, why: &str) -> Option<
         // Only what was wanted then has changed.
         let differs = set.replicas > 0 && set.desired() != Some(view.target.row.replicas);
         return differs.then(|| {
-            let patch = json!({"metadata": {"annotations": counts(view)}});
+            let patch = json!({"metadata": {"annotations": annotations::counts(view.target)}});
             let (name, version) = (&set.meta.key.name, Some(set.meta.version));
             let why = "another number of pods is wanted";
             Act::silent(write(view, name, Change::Merge(patch), version, "D3", why))
         });
     }
     let name = &set.meta.key.name;
-    let patch = json!({"metadata": {"annotations": counts(view)}, "spec": {"replicas": replicas}});
+    let patch = json!({"metadata": {"annotations": annotations::counts(view.target)}, "spec": {"replicas": replicas}});
     let direction = if replicas > set.replicas { "up" } else { "down" };
     Some(Act {
         write: write(view, name, Change::Merge(patch), Some(set.meta.version), "D3", why),

@@ -106,7 +106,7 @@ fn create(set: &Set, revision: i64, collisions: i64) -> Write {
     let mut labels = set.template["metadata"]["labels"].as_object().cloned().unwrap_or_default();
     labels.insert(HASH.into(), hash.into());
     let owner = controller_reference(kind::STATEFUL_SET, set.name(), &set.meta().uid);
-    let body = json!({
+    let mut body = json!({
         "apiVersion": "apps/v1", "kind": "ControllerRevision",
         "metadata": {
             "name": name, "namespace": &*set.meta().key.namespace, "labels": labels,
@@ -114,6 +114,10 @@ fn create(set: &Set, revision: i64, collisions: i64) -> Write {
         },
         "data": data, "revision": revision,
     });
+    // Among them its change-cause, which `kubectl rollout history` shows.
+    if set.annotations.is_object() {
+        body["metadata"]["annotations"] = set.annotations.clone();
+    }
     write(set, &name, Change::Create(body), None, "it keeps the set's new template")
 }
 

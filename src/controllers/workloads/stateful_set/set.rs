@@ -33,6 +33,8 @@ pub struct Set {
     pub history: usize,
     pub template: Value,
     pub claim_templates: Vec<Value>,
+    /// Its annotations, which its revisions get too.
+    pub annotations: Value,
     pub status: Status,
 }
 
@@ -71,7 +73,8 @@ impl Set {
                     .unwrap_or(0),
             },
         };
-        let history = spec["revisionHistoryLimit"].as_u64().unwrap_or(10);
+        // A negative limit keeps all.
+        let history = spec["revisionHistoryLimit"].as_i64().unwrap_or(10);
         Ok(Self {
             row: StatefulSet::from_object(object)?,
             generation: object["metadata"]["generation"].as_i64().unwrap_or(0),
@@ -81,6 +84,7 @@ impl Set {
             history: usize::try_from(history).unwrap_or(usize::MAX),
             template: spec["template"].clone(),
             claim_templates: spec["volumeClaimTemplates"].as_array().cloned().unwrap_or_default(),
+            annotations: object["metadata"]["annotations"].clone(),
             status: Status {
                 observed_generation: count("observedGeneration"),
                 replicas: count("replicas"),
