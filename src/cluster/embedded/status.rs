@@ -174,8 +174,19 @@ impl FieldErrors {
         value: impl Into<Value>,
         supported: &[&str],
     ) {
-        let mut supported: Vec<_> = supported.iter().map(|value| format!("\"{value}\"")).collect();
-        supported.sort();
+        let mut supported = supported.to_vec();
+        supported.sort_unstable();
+        self.not_among(path, value, &supported);
+    }
+
+    /// `supported` in the order given, where the server does not sort.
+    pub fn not_among(
+        &mut self,
+        path: impl Into<String>,
+        value: impl Into<Value>,
+        supported: &[&str],
+    ) {
+        let supported: Vec<_> = supported.iter().map(|value| format!("\"{value}\"")).collect();
         let detail = format!("supported values: {}", supported.join(", "));
         self.push(path, FieldErrorKind::NotSupported, value, detail);
     }

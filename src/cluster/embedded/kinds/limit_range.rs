@@ -61,6 +61,9 @@ fn take_over(item: &mut Value, from: &str, to: &str) {
     }
 }
 
+/// What limits are for without a domain of their own.
+const TYPES: &[&str] = &["Container", "PersistentVolumeClaim", "Pod"];
+
 fn validate(object: &Value, errors: &mut FieldErrors) {
     metadata::validate(object, kind::LIMIT_RANGE, names::subdomain, errors);
     let mut types = Vec::new();
@@ -69,6 +72,10 @@ fn validate(object: &Value, errors: &mut FieldErrors) {
         let of = text(item, "/type");
         for wrong in names::qualified(of) {
             errors.invalid(format!("{path}.type"), of, wrong);
+        }
+        if !of.contains('/') && !TYPES.contains(&of) {
+            let detail = "must be a standard limit type or fully qualified";
+            errors.invalid(format!("{path}.type"), of, detail);
         }
         if types.contains(&of) {
             duplicate(format!("{path}.type"), of, errors);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::json::{child, fill, is_true, list, put, restore, text};
 use super::pod_template::default_spec;
 use super::table::{AGE, NAME, age, column, name, or, wide};
-use super::{pod_changes, pod_rules, pod_status, pod_template};
+use super::{pod_changes, pod_rules, pod_scheduling_rules, pod_status, pod_template};
 use crate::cluster::embedded::kind::{
     AdmissionView, Column, SelectableField, ServedKind, Subresource, Traits,
 };
@@ -43,6 +43,7 @@ pub static ROW: ServedKind = ServedKind {
     admit,
     validate,
     validate_update,
+    warnings: |pod| pod_scheduling_rules::warnings(&pod["spec"], "spec"),
     ..super::BASE
 };
 
@@ -161,7 +162,11 @@ fn prepare(object: &mut Value, old: Option<&Value>, subresource: Option<&str>, _
 }
 
 /// Admission `DefaultTolerationSeconds` and `Priority`, on create.
-fn admit(object: &mut Value, old: Option<&Value>, _: &dyn AdmissionView) -> Result<(), ApiError> {
+fn admit(
+    object: &mut Value,
+    old: Option<&Value>,
+    _: &dyn AdmissionView,
+) -> Result<(), ApiError> {
     let Some(spec) = child(object, "spec").filter(|_| old.is_none()) else { return Ok(()) };
     fill(spec, "tolerations", Value::Array(Vec::new()));
     if let Some(tolerations) = spec.get_mut("tolerations").and_then(Value::as_array_mut) {
@@ -271,7 +276,7 @@ mod tests {
                 (
                     json!({"spec": {"restartPolicy": "Never again"}}),
                     &["spec.restartPolicy: Unsupported value: \"Never again\": supported values: \
-                 \"Always\", \"Never\", \"OnFailure\""],
+                 \"Always\", \"OnFailure\", \"Never\""],
                 ),
             ],
         );

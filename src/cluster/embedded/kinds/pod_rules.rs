@@ -3,12 +3,21 @@
 
 use serde_json::{Value, json};
 
-use super::claim_spec;
-use super::json::{entries, integer, is_set, list, text};
-use super::volume_source;
+use super::json::{entries, is_set, list, text};
+use super::{claim_spec, pod_ports, pod_scheduling_rules, volume_source};
 use crate::cluster::embedded::status::FieldErrors;
+use crate::cluster::embedded::validation::names::NameRule;
 use crate::cluster::embedded::validation::{duplicate, metadata, names, not_found};
 use crate::model::quantity::Quantity;
+
+/// Fields that are names, each with its rule.
+const NAMES: &[(&str, NameRule)] = &[
+    ("serviceAccountName", names::subdomain),
+    ("nodeName", names::subdomain),
+    ("hostname", names::label),
+    ("subdomain", names::label),
+    ("priorityClassName", names::subdomain),
+];
 
 /// The rules of a pod spec at `path`.
 pub fn validate(spec: &Value, path: &str, errors: &mut FieldErrors) {
@@ -17,80 +26,40 @@ pub fn validate(spec: &Value, path: &str, errors: &mut FieldErrors) {
     if list(spec, "/containers").is_empty() {
         errors.required(at.as_str(), "");
     }
-    containers(spec, "/containers", &at, errors);
-    containers(spec, "/initContainers", &format!("{path}.initContainers"), errors);
-    one_of(spec, path, "restartPolicy", &["Always", "Never", "OnFailure"], errors);
+    let mut seen = Vec::new();
+    containers(spec, "/containers", &at, &mut seen, errors);
+    containers(spec, "/initContainers", &format!("{path}.initContainers"), &mut seen, errors);
+    pod_ports::of_host(spec, path, errors);
+    let (policy, policies) = (text(spec, "/restartPolicy"), &["Always", "OnFailure", "Never"]);
+    if policy.is_empty() {
+        errors.required(format!("{path}.restartPolicy"), "");
+    } else if !policies.contains(&policy) {
+        errors.not_among(format!("{path}.restartPolicy"), policy, policies);
+    }
     let policies = &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
     one_of(spec, path, "dnsPolicy", policies, errors);
-    metadata::labels(spec, "/nodeSelector", &format!("{path}.nodeSelector"), errors);
-    let grace = integer(spec, "/terminationGracePeriodSeconds");
-    if grace < 0 {
-        let detail = "must be greater than or equal to 0";
-        errors.invalid(format!("{path}.terminationGracePeriodSeconds"), grace, detail);
+    pod_scheduling_rules::validate(spec, path, errors);
+    if let Some(deadline) = spec.get("activeDeadlineSeconds").and_then(Value::as_i64)
+        && !(1..=i64::from(i32::MAX)).contains(&deadline)
+    {
+        let detail = "must be between 1 and 2147483647, inclusive";
+        errors.invalid(format!("{path}.activeDeadlineSeconds"), deadline, detail);
     }
-    for field in ["serviceAccountName", "nodeName"] {
+    for (field, rule) in NAMES {
         let name = text(spec, &format!("/{field}"));
-        if !name.is_empty() {
-            for wrong in names::subdomain(name) {
-                errors.invalid(format!("{path}.{field}"), name, wrong);
-            }
+        for wrong in rule(name).into_iter().filter(|_| !name.is_empty()) {
+            errors.invalid(format!("{path}.{field}"), name, wrong);
         }
-    }
-    tolerations(spec, &format!("{path}.tolerations"), errors);
-    scheduling_gates(spec, path, errors);
-}
-
-/// Gates hold a pod back from the scheduler, so it cannot be on a node as well.
-fn scheduling_gates(spec: &Value, path: &str, errors: &mut FieldErrors) {
-    let gates = list(spec, "/schedulingGates");
-    let mut seen = Vec::new();
-    for (index, gate) in gates.iter().enumerate() {
-        let (name, path) = (text(gate, "/name"), format!("{path}.schedulingGates[{index}]"));
-        for wrong in names::qualified(name) {
-            errors.invalid(path.as_str(), name, wrong);
-        }
-        if seen.contains(&name) {
-            duplicate(path, name, errors);
-        }
-        seen.push(name);
-    }
-    if !gates.is_empty() && !text(spec, "/nodeName").is_empty() {
-        let detail = "cannot be set until all schedulingGates have been cleared";
-        errors.forbidden(format!("{path}.nodeName"), detail);
     }
 }
 
 /// A field that holds one of a few words.
-fn one_of(spec: &Value, path: &str, field: &str, words: &[&str], errors: &mut FieldErrors) {
+pub fn one_of(spec: &Value, path: &str, field: &str, words: &[&str], errors: &mut FieldErrors) {
     let word = text(spec, &format!("/{field}"));
     if word.is_empty() {
         errors.required(format!("{path}.{field}"), "");
     } else if !words.contains(&word) {
         errors.not_supported(format!("{path}.{field}"), word, words);
-    }
-}
-
-fn tolerations(spec: &Value, path: &str, errors: &mut FieldErrors) {
-    for (index, toleration) in list(spec, "/tolerations").iter().enumerate() {
-        let path = format!("{path}[{index}]");
-        let (key, operator) = (text(toleration, "/key"), text(toleration, "/operator"));
-        if !key.is_empty() {
-            for wrong in names::qualified(key) {
-                errors.invalid(format!("{path}.key"), key, wrong);
-            }
-        } else if operator != "Exists" {
-            let detail = "operator must be Exists when `key` is empty, which means \"match all \
-                          values and all keys\"";
-            errors.invalid(format!("{path}.operator"), operator, detail);
-        }
-        let effect = text(toleration, "/effect");
-        if is_set(toleration, "/tolerationSeconds") && effect != "NoExecute" {
-            let detail = "effect must be 'NoExecute' when `tolerationSeconds` is set";
-            errors.invalid(format!("{path}.effect"), effect, detail);
-        }
-        if !matches!(operator, "" | "Equal" | "Exists") {
-            errors.not_supported(format!("{path}.operator"), operator, &["Equal", "Exists"]);
-        }
     }
 }
 
@@ -150,6 +119,7 @@ fn ephemeral(source: &Value, path: &str, errors: &mut FieldErrors) {
     match source.get("volumeClaimTemplate").filter(|template| !template.is_null()) {
         None => errors.required(path, ""),
         Some(template) => {
+            template_metadata(template, &format!("{path}.metadata"), errors);
             let nothing = json!({});
             let spec = template.get("spec").unwrap_or(&nothing);
             claim_spec::validate(spec, &format!("{path}.spec"), None, errors);
@@ -157,9 +127,27 @@ fn ephemeral(source: &Value, path: &str, errors: &mut FieldErrors) {
     }
 }
 
-fn containers(spec: &Value, pointer: &str, path: &str, errors: &mut FieldErrors) {
+/// A claim made for a pod gets labels and annotations, and nothing else.
+fn template_metadata(template: &Value, path: &str, errors: &mut FieldErrors) {
+    let (labels, annotations) = ("/metadata/labels", "/metadata/annotations");
+    metadata::annotations(template, annotations, &format!("{path}.annotations"), errors);
+    metadata::labels(template, labels, &format!("{path}.labels"), errors);
+    for field in ["name", "generateName", "namespace", "ownerReferences", "finalizers"] {
+        if is_set(template, &format!("/metadata/{field}")) {
+            errors.forbidden(format!("{path}.{field}"), "cannot be set");
+        }
+    }
+}
+
+/// The containers of one list; `seen` are the names of all lists before.
+fn containers<'a>(
+    spec: &'a Value,
+    pointer: &str,
+    path: &str,
+    seen: &mut Vec<&'a str>,
+    errors: &mut FieldErrors,
+) {
     let volumes: Vec<&Value> = list(spec, "/volumes").iter().collect();
-    let mut seen = Vec::new();
     for (index, container) in list(spec, pointer).iter().enumerate() {
         let path = format!("{path}[{index}]");
         let name = text(container, "/name");
@@ -182,27 +170,13 @@ fn containers(spec: &Value, pointer: &str, path: &str, errors: &mut FieldErrors)
             let detail = "must not have leading or trailing whitespace";
             errors.invalid(format!("{path}.image"), image, detail);
         }
-        ports(container, &path, errors);
+        pod_ports::of_container(container, &path, errors);
         environment(container, &path, errors);
         mounts(container, &volumes, &path, errors);
         devices(container, &volumes, &path, errors);
         let policies = &["Always", "IfNotPresent", "Never"];
         one_of(container, &path, "imagePullPolicy", policies, errors);
         resources(container, &format!("{path}.resources"), errors);
-    }
-}
-
-fn ports(container: &Value, path: &str, errors: &mut FieldErrors) {
-    for (index, port) in list(container, "/ports").iter().enumerate() {
-        let path = format!("{path}.ports[{index}]");
-        let number = integer(port, "/containerPort");
-        if number == 0 {
-            errors.required(format!("{path}.containerPort"), "");
-        } else if !(1..=65535).contains(&number) {
-            let detail = "must be between 1 and 65535, inclusive";
-            errors.invalid(format!("{path}.containerPort"), number, detail);
-        }
-        one_of(port, &path, "protocol", &["SCTP", "TCP", "UDP"], errors);
     }
 }
 
@@ -284,6 +258,13 @@ fn resources(container: &Value, path: &str, errors: &mut FieldErrors) {
     let amount = |value: &Value| Quantity::parse(value.as_str().unwrap_or_default()).ok();
     for side in ["limits", "requests"] {
         for (name, value) in entries(container, &format!("/resources/{side}")) {
+            let details = [
+                "must be a standard resource type or fully qualified",
+                "must be a standard resource for containers",
+            ];
+            for detail in details.into_iter().filter(|_| !is_resource(name)) {
+                errors.invalid(format!("{path}.{side}[{name}]"), name.as_str(), detail);
+            }
             if amount(value).is_some_and(Quantity::is_negative) {
                 let detail = "must be greater than or equal to 0";
                 errors.invalid(format!("{path}.{side}[{name}]"), value.clone(), detail);
@@ -299,4 +280,11 @@ fn resources(container: &Value, path: &str, errors: &mut FieldErrors) {
             errors.invalid(format!("{path}.requests"), request.clone(), detail);
         }
     }
+}
+
+/// Whether containers may ask for it: only what has a domain is unknown here.
+fn is_resource(name: &str) -> bool {
+    matches!(name, "cpu" | "memory" | "ephemeral-storage")
+        || name.starts_with("hugepages-")
+        || name.contains('/')
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::json::{child, fill, integer};
 use super::pod_template;
 use super::table::{AGE, NAME, age, containers, name, selector, typed};
-use super::workload_rules::{self as rules, Template};
+use super::workload_rules as rules;
 use crate::cluster::embedded::kind::{Column, ServedKind};
 use crate::cluster::embedded::status::FieldErrors;
 use crate::cluster::embedded::validation::{metadata, names};
@@ -60,5 +60,5 @@ fn default(object: &mut Value) {
 fn validate(object: &Value, errors: &mut FieldErrors) {
     metadata::validate(object, kind::REPLICA_SET, names::subdomain, errors);
     rules::not_negative(object, &["replicas", "minReadySeconds"], errors);
-    rules::selector_and_template(object, "deployment", Template::Whole, errors);
+    rules::selector_and_template(object, rules::REPLICAS, &rules::pod_spec(object), errors);
 }

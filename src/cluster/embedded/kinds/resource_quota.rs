@@ -120,6 +120,8 @@ fn amounts(object: &Value, part: &str, field: &str, errors: &mut FieldErrors) {
             errors.invalid(path.clone(), key.as_str(), wrong);
         }
         if !key.contains('/') && !is_standard(key) {
+            let detail = "must be a standard resource type or fully qualified";
+            errors.invalid(path.clone(), key.as_str(), detail);
             errors.invalid(path.clone(), key.as_str(), "must be a standard resource for quota");
         }
         let text = value.as_str().unwrap_or_default();
@@ -264,8 +266,12 @@ mod tests {
                 (hard("count/persistentvolumeclaims", "1"), &[]),
                 (
                     hard("storage", "1Gi"),
-                    &["spec.hard[storage]: Invalid value: \"storage\": must be a standard \
-                       resource for quota"],
+                    &[
+                        "spec.hard[storage]: Invalid value: \"storage\": must be a standard \
+                         resource type or fully qualified",
+                        "spec.hard[storage]: Invalid value: \"storage\": must be a standard \
+                         resource for quota",
+                    ],
                 ),
                 (
                     hard("requests.storage", "-1"),

@@ -97,7 +97,8 @@ pub fn labels(object: &Value, pointer: &str, path: &str, errors: &mut FieldError
     }
 }
 
-fn annotations(object: &Value, pointer: &str, path: &str, errors: &mut FieldErrors) {
+/// The rules of a map of annotations.
+pub fn annotations(object: &Value, pointer: &str, path: &str, errors: &mut FieldErrors) {
     let mut size = 0;
     for (key, value) in entries(object, pointer) {
         for wrong in names::qualified(&key.to_lowercase()) {

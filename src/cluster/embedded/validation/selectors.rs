@@ -58,7 +58,8 @@ pub fn volume_node_affinity(affinity: &Value, path: &str, lenient: bool, errors:
     }
 }
 
-fn node_selector(selector: &Value, path: &str, lenient: bool, errors: &mut FieldErrors) {
+/// A node selector at `path`.
+pub fn node_selector(selector: &Value, path: &str, lenient: bool, errors: &mut FieldErrors) {
     let path = format!("{path}.nodeSelectorTerms");
     let terms = list(selector, "/nodeSelectorTerms");
     if terms.is_empty() {
@@ -66,13 +67,17 @@ fn node_selector(selector: &Value, path: &str, lenient: bool, errors: &mut Field
         return;
     }
     for (index, term) in terms.iter().enumerate() {
-        for (at, expression) in list(term, "/matchExpressions").iter().enumerate() {
-            let path = format!("{path}[{index}].matchExpressions[{at}]");
-            node_expression(expression, &path, lenient, errors);
-        }
-        for (at, field) in list(term, "/matchFields").iter().enumerate() {
-            node_field(field, &format!("{path}[{index}].matchFields[{at}]"), errors);
-        }
+        node_selector_term(term, &format!("{path}[{index}]"), lenient, errors);
+    }
+}
+
+/// One term of a node selector at `path`.
+pub fn node_selector_term(term: &Value, path: &str, lenient: bool, errors: &mut FieldErrors) {
+    for (at, expression) in list(term, "/matchExpressions").iter().enumerate() {
+        node_expression(expression, &format!("{path}.matchExpressions[{at}]"), lenient, errors);
+    }
+    for (at, field) in list(term, "/matchFields").iter().enumerate() {
+        node_field(field, &format!("{path}.matchFields[{at}]"), errors);
     }
 }
 
