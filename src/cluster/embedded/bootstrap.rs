@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::cluster::embedded::Embedded;
+use crate::cluster::embedded::kinds::priority_class::system_classes;
 use crate::cluster::embedded::store::history::Author;
 use crate::model::kind::{CONFIG_MAP, NAMESPACE, SERVICE, SERVICE_ACCOUNT};
 
@@ -54,5 +55,6 @@ fn initial_objects() -> Vec<Value> {
         "kind": CONFIG_MAP.kind, "apiVersion": "v1",
         "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
     }));
+    objects.extend(system_classes());
     objects
 }

@@ -202,3 +202,30 @@ async fn read_only_server_answers_reads_and_refuses_writes() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn priority_classes_are_made_named_and_kept_in_order() {
+    with_each(async |kubectl| {
+        let made = "create priorityclass high --value=1000 --description=urgent";
+        has(&kubectl.good(made).await, &["priorityclass.scheduling.k8s.io/high created"]);
+        let all = kubectl.good("get pc --no-headers").await;
+        has(&all, &["system-cluster-critical   2000000000", "system-node-critical"]);
+        let pod = |name: &str, class: &str| {
+            format!(
+                "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec: {{priorityClassName: \
+                 {class}, containers: [{{name: c, image: i}}]}}\n"
+            )
+        };
+        kubectl.run_with("create -f -", &pod("urgent", "high")).await.good();
+        let priority = kubectl.good("get pod urgent -o jsonpath={.spec.priority}").await;
+        assert_eq!(priority, "1000");
+        let refused = kubectl.run_with("create -f -", &pod("lost", "nope")).await;
+        has(
+            &refused.err,
+            &["pods \"lost\" is forbidden: no PriorityClass with name nope was found"],
+        );
+        let refused = kubectl.run("delete pc system-node-critical").await;
+        has(&refused.err, &["is forbidden: this is a system priority class and cannot be deleted"]);
+    })
+    .await;
+}

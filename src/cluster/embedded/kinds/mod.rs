@@ -34,6 +34,7 @@ mod pod_rules;
 mod pod_scheduling_rules;
 mod pod_status;
 mod pod_template;
+pub mod priority_class;
 mod replica_set;
 mod resource_quota;
 #[cfg(test)]
@@ -81,6 +82,7 @@ pub const ALL: &[&ServedKind] = &[
     &csi_storage_capacity::ROW,
     &volume_attributes_class::ROW,
     &lease::ROW,
+    &priority_class::ROW,
 ];
 
 pub use outside::ALL as OUTSIDE;

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use super::json::{child, fill, is_true, list, put, restore, text};
 use super::pod_template::default_spec;
 use super::table::{AGE, NAME, age, column, name, or, wide};
-use super::{pod_changes, pod_rules, pod_scheduling_rules, pod_status, pod_template};
+use super::{
+    pod_changes, pod_rules, pod_scheduling_rules, pod_status, pod_template, priority_class,
+};
 use crate::cluster::embedded::kind::{
     AdmissionView, Column, SelectableField, ServedKind, Subresource, Traits,
 };
@@ -161,12 +163,13 @@ fn prepare(object: &mut Value, old: Option<&Value>, subresource: Option<&str>, _
     }
 }
 
-/// Admission `DefaultTolerationSeconds` and `Priority`, on create.
+/// Admission `Priority`, and on create `DefaultTolerationSeconds`.
 fn admit(
     object: &mut Value,
     old: Option<&Value>,
-    _: &dyn AdmissionView,
+    view: &dyn AdmissionView,
 ) -> Result<(), ApiError> {
+    priority_class::admit_pod(object, old, view)?;
     let Some(spec) = child(object, "spec").filter(|_| old.is_none()) else { return Ok(()) };
     fill(spec, "tolerations", Value::Array(Vec::new()));
     if let Some(tolerations) = spec.get_mut("tolerations").and_then(Value::as_array_mut) {
@@ -179,8 +182,6 @@ fn admit(
             }
         }
     }
-    fill(spec, "priority", 0);
-    fill(spec, "preemptionPolicy", "PreemptLowerPriority");
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use super::metadata::{self, metadata, text, timestamp};
 use super::{Call, Outcome, Proposal, RACE_TRIES};
 use crate::cluster::embedded::Embedded;
 use crate::cluster::embedded::form::{self, ListMeta};
+use crate::cluster::embedded::kinds::priority_class::is_system;
 use crate::cluster::embedded::list_options::ListOptions;
 use crate::cluster::embedded::path::ResourcePath;
 use crate::cluster::embedded::refusal::{delete_precondition, forbidden, not_found, stale};
@@ -292,6 +293,10 @@ fn check_preconditions(
 fn refuse_protected(served: Served, key: &Key) -> Result<(), ApiError> {
     if served.names() == kind::NAMESPACE && PROTECTED_NAMESPACES.contains(&&*key.name) {
         return Err(forbidden(served.names(), &key.name, "this namespace may not be deleted"));
+    }
+    if served.names() == kind::PRIORITY_CLASS && is_system(&key.name) {
+        let why = "this is a system priority class and cannot be deleted";
+        return Err(forbidden(served.names(), &key.name, why));
     }
     Ok(())
 }
