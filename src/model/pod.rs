@@ -40,7 +40,15 @@ pub struct Pod {
     pub ready_since: Option<Seconds>,
     /// How often its containers were started again, the most of any.
     pub restarts: u32,
+    /// `status.startTime`.
+    pub started: Option<Seconds>,
+    /// Whether it goes so that another finds room (condition
+    /// `DisruptionTarget`).
+    pub preempted: bool,
 }
+
+/// The reason of the condition `DisruptionTarget` that a scheduler sets.
+pub const PREEMPTED: &str = "PreemptionByScheduler";
 
 /// Why a pod is on no node, as its `PodScheduled` condition says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,6 +159,8 @@ impl Row for Pod {
                 .filter_map(|container| container["restartCount"].as_u64())
                 .max()
                 .map_or(0, |most| u32::try_from(most).unwrap_or(u32::MAX)),
+            started: row::seconds(&status["startTime"]),
+            preempted: is_preempted(&status["conditions"]),
             meta,
         })
     }
@@ -183,6 +193,14 @@ fn unscheduled(conditions: &Value) -> Option<Box<Unscheduled>> {
 fn statuses(status: &Value) -> impl Iterator<Item = &Value> {
     let fields = ["initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"];
     fields.into_iter().filter_map(|field| status[field].as_array()).flatten()
+}
+
+fn is_preempted(conditions: &Value) -> bool {
+    conditions.as_array().into_iter().flatten().any(|held| {
+        held["type"] == "DisruptionTarget"
+            && held["status"] == "True"
+            && held["reason"] == PREEMPTED
+    })
 }
 
 fn ready_since(conditions: &Value) -> Option<Seconds> {

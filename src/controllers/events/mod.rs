@@ -271,7 +271,11 @@ fn is_newer(component: &str) -> bool {
 
 /// What a component was doing: the newer Events say so.
 fn action(reason: &str) -> &'static str {
-    if reason == "Scheduled" { "Binding" } else { "Scheduling" }
+    match reason {
+        "Scheduled" => "Binding",
+        "Preempted" => "Preempting",
+        _ => "Scheduling",
+    }
 }
 
 /// A time as the newer Events have it.

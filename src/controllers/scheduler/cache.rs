@@ -83,6 +83,8 @@ pub struct Cache {
     pods: HashMap<Key, Arc<Pod>>,
     /// The node of each pod on a node, or on its way to one.
     placed: HashMap<Key, Arc<str>>,
+    /// Pods on no node, by the node that room is made on for them.
+    nominated: HashMap<Arc<str>, BTreeSet<Key>>,
     /// Pods on nodes that name a claim, ephemeral volumes apart.
     users: HashMap<Key, BTreeSet<Key>>,
     /// Pods on nodes that keep others away.
@@ -138,6 +140,19 @@ impl Cache {
     /// The node that a pod is on, or on its way to.
     pub fn node_of(&self, pod: &Key) -> Option<&Arc<str>> {
         self.placed.get(pod)
+    }
+
+    /// The node as it will be if the pods come that are nominated to it and no
+    /// less important than this one; `None` if there are none.
+    pub fn with_nominated(&self, pod: &Pod, node: &Node, info: &NodeInfo) -> Option<NodeInfo> {
+        let keys = self.nominated.get(&node.meta.key.name)?.iter();
+        let others = keys.filter(|key| **key != pod.meta.key && !self.placed.contains_key(key));
+        let others = others.filter_map(|key| self.pods.get(key));
+        let mut fuller: Option<NodeInfo> = None;
+        for other in others.filter(|other| other.needs.priority >= pod.needs.priority) {
+            fuller.get_or_insert_with(|| info.clone()).add(other.clone());
+        }
+        fuller
     }
 
     /// Pods on nodes that name this claim.
@@ -242,6 +257,7 @@ impl Cache {
         let row = row.filter(|pod| !matches!(&*pod.phase, "Succeeded" | "Failed"));
         let before = self.pods.get(key).cloned();
         let Some(row) = row else {
+            self.nominate(key, before.as_deref(), None);
             self.pods.remove(key);
             let was_on = self.placed.contains_key(key);
             self.displace(key);
@@ -251,6 +267,7 @@ impl Cache {
         if !is_news(before.as_ref().map(|before| &before.meta), &row.meta) {
             return None;
         }
+        self.nominate(key, before.as_deref(), Some(&row));
         // Another of the same name: what was assumed of the earlier is over.
         let same = before.as_ref().is_some_and(|before| before.meta.uid == row.meta.uid);
         if !same {
@@ -265,6 +282,24 @@ impl Cache {
         }
         let pod = Became { before: before.filter(|_| same), after: Some(row) };
         Some(Change::Pod { pod, was_on })
+    }
+
+    fn nominate(&mut self, key: &Key, before: Option<&Pod>, after: Option<&Pod>) {
+        let node = |pod: Option<&Pod>| {
+            let waiting = pod.filter(|pod| !pod.is_scheduled() && !pod.nominated_node.is_empty());
+            waiting.map(|pod| pod.nominated_node.clone())
+        };
+        if let Some(node) = node(before)
+            && let Some(pods) = self.nominated.get_mut(&node)
+        {
+            pods.remove(key);
+            if pods.is_empty() {
+                self.nominated.remove(&node);
+            }
+        }
+        if let Some(node) = node(after) {
+            self.nominated.entry(node).or_default().insert(key.clone());
+        }
     }
 
     pub fn put_node(&mut self, name: &Arc<str>, row: Option<Arc<Node>>) -> Option<Change> {

@@ -10,8 +10,9 @@ use crate::controllers::scheduler::cache::{Cache, NodeInfo};
 use crate::controllers::scheduler::claims::{self, Stop};
 use crate::controllers::scheduler::filters::{Cycle, NoNode};
 use crate::controllers::scheduler::find::Plan;
+use crate::controllers::scheduler::preemption::{preempt, victims_on};
 use crate::controllers::scheduler::reason::NodeRefusal;
-use crate::controllers::scheduler::refusal::{Helpless, Refusal};
+use crate::controllers::scheduler::refusal::Refusal;
 use crate::controllers::scheduler::score::scores;
 use crate::model::node::Node;
 use crate::model::pod::Pod;
@@ -82,7 +83,12 @@ pub fn is_to_be_placed(pod: &Pod) -> bool {
 pub fn decide(cache: &Cache, pod: &Pod, from: &Arc<str>) -> Verdict {
     let refused = |whole| {
         let nodes = cache.node_count();
-        Verdict::Refuse(Refusal { nodes, whole: Some(whole), by_node: Vec::new(), helpless: None })
+        Verdict::Refuse(Refusal {
+            nodes,
+            whole: Some(whole),
+            by_node: Vec::new(),
+            preemption: None,
+        })
     };
     if cache.node_count() == 0 {
         let nodes = 0;
@@ -90,7 +96,7 @@ pub fn decide(cache: &Cache, pod: &Pod, from: &Arc<str>) -> Verdict {
             nodes,
             whole: None,
             by_node: Vec::new(),
-            helpless: None,
+            preemption: None,
         });
     }
     let claims = match claims::sort(cache, pod) {
@@ -134,9 +140,9 @@ fn place(cache: &Cache, pod: &Pod, cycle: &Cycle<'_>, from: &Arc<str>) -> Verdic
                 Verdict::Place(Placement { node, plan, because: Because::Only { looked_at } })
             }
             None => {
-                let helpless = Some(helpless(cache, pod, cycle, &by_node));
+                let preemption = Some(preempt(cache, pod, cycle, &by_node));
                 let nodes = cache.node_count();
-                Verdict::Refuse(Refusal { nodes, whole: None, by_node, helpless })
+                Verdict::Refuse(Refusal { nodes, whole: None, by_node, preemption })
             }
         };
     }
@@ -162,50 +168,13 @@ fn nodes_to_find(nodes: usize) -> usize {
     (nodes * share / 100).max(LOOK_AT_ALL)
 }
 
-/// What preemption would say of the nodes that refused.
-fn helpless(
-    cache: &Cache,
-    pod: &Pod,
-    cycle: &Cycle<'_>,
-    by_node: &[(Arc<str>, NodeRefusal)],
-) -> Helpless {
-    if !pod.needs.may_preempt {
-        return Helpless::Never;
-    }
-    let mut left = Vec::new();
-    for (name, refusal) in by_node {
-        if !refusal.is_resolvable() {
-            left.push("Preemption is not helpful for scheduling".to_owned());
-            continue;
-        }
-        let Some((node, info)) = cache.node(name) else { continue };
-        let victims = of_lower_priority(pod, info);
-        if victims.is_empty() {
-            left.push("No preemption victims found for incoming pod".to_owned());
-            continue;
-        }
-        match cycle.filter_without(node, info, &victims) {
-            Ok(_) => return Helpless::WouldPreempt { node: name.clone() },
-            Err(NoNode::Refused(refusal)) => {
-                left.extend(refusal.reasons.iter().map(ToString::to_string));
-            }
-            Err(NoNode::Failed(error)) => left.push(error),
-        }
-    }
-    Helpless::NotHelpful(left)
-}
-
-fn of_lower_priority(pod: &Pod, info: &NodeInfo) -> Vec<Arc<Pod>> {
-    let lower = |other: &&Arc<Pod>| other.needs.priority < pod.needs.priority;
-    info.pods.values().filter(lower).cloned().collect()
-}
-
 /// The pod's verdict on one node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OnNode {
     pub node: Arc<str>,
     pub answer: Result<Fits, NodeRefusal>,
-    /// It refuses, and would not if these pods of lower priority went.
+    /// It refuses, and would not if these pods of lower priority went, of which
+    /// none could stay.
     pub in_the_way: Vec<Arc<Pod>>,
 }
 
@@ -230,11 +199,9 @@ pub fn on_every_node(cache: &Cache, pod: &Pod) -> Result<Vec<OnNode>, Stop> {
                 Ok(Fits { plan, score: 0 })
             }
             Err(NoNode::Refused(refusal)) => {
-                let lower = of_lower_priority(pod, info);
-                let is_freed = refusal.is_resolvable()
-                    && !lower.is_empty()
-                    && cycle.filter_without(node, info, &lower).is_ok();
-                in_the_way = if is_freed { lower } else { Vec::new() };
+                if refusal.is_resolvable() {
+                    in_the_way = victims_on(pod, &cycle, node, info).unwrap_or_default();
+                }
                 Err(refusal)
             }
             Err(NoNode::Failed(error)) => return Err(Stop::Failed(error)),

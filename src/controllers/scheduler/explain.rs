@@ -4,6 +4,7 @@
 //! Works from the mirror alone, so also on a cluster whose scheduler runs
 //! elsewhere. Looks at every node, and at the volumes of the pod's classes.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::controllers::scheduler::cache::Cache;
@@ -23,8 +24,8 @@ pub struct Explanation {
     pub stopped: Option<Stopped>,
     /// A row for each node, by name; empty if none is looked at.
     pub nodes: Vec<NodeRow>,
-    /// The node it goes to as soon as its volumes are bound.
-    pub on_its_way_to: Option<Arc<str>>,
+    /// The node it goes to, if one is chosen.
+    pub chosen: Option<Chosen>,
 }
 
 /// What ends an attempt before any node is looked at.
@@ -54,6 +55,29 @@ pub enum Answer {
     Refuses { by: Plugin, words: Vec<String>, details: Vec<String> },
 }
 
+/// The node that a pod goes to, and until when it waits.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Chosen {
+    /// Until its volumes are bound.
+    UntilBound(Arc<str>),
+    /// Until pods of lower priority have gone from there.
+    UntilThereIsRoom(Arc<str>),
+}
+
+impl fmt::Display for Chosen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UntilBound(node) => write!(
+                f,
+                "it goes to {node} once its volumes are bound; the scheduler looks every second"
+            ),
+            Self::UntilThereIsRoom(node) => {
+                write!(f, "it goes to {node} once pods of lower priority have gone from there")
+            }
+        }
+    }
+}
+
 impl Explanation {
     /// How many nodes take the pod.
     pub fn taking(&self) -> usize {
@@ -62,10 +86,8 @@ impl Explanation {
 
     /// In a line: `0 of 3 nodes take it: 2 VolumeBinding, 1 NodeAffinity`.
     pub fn short(&self) -> String {
-        if let Some(node) = &self.on_its_way_to {
-            return format!(
-                "it goes to {node} once its volumes are bound; the scheduler looks every second"
-            );
+        if let Some(chosen) = &self.chosen {
+            return chosen.to_string();
         }
         if let Some(stopped) = &self.stopped {
             return stopped.words.clone();
@@ -93,8 +115,7 @@ impl Explanation {
 
 /// Explains a pod that is on no node.
 pub fn explain(tables: &Tables, pod: &Pod) -> Explanation {
-    let chosen = !pod.nominated_node.is_empty() && !pod.is_scheduled();
-    let on_its_way_to = chosen.then(|| pod.nominated_node.clone());
+    let chosen = chosen(tables, pod);
     let answers = match gated(pod) {
         Some(stopped) => Err(stopped),
         None => on_every_node(&surroundings(tables, pod), pod)
@@ -103,10 +124,20 @@ pub fn explain(tables: &Tables, pod: &Pod) -> Explanation {
     match answers {
         Ok(nodes) => {
             let nodes = nodes.into_iter().map(row).collect();
-            Explanation { stopped: None, nodes, on_its_way_to }
+            Explanation { stopped: None, nodes, chosen }
         }
-        Err(stopped) => Explanation { stopped: Some(stopped), nodes: Vec::new(), on_its_way_to },
+        Err(stopped) => Explanation { stopped: Some(stopped), nodes: Vec::new(), chosen },
     }
+}
+
+fn chosen(tables: &Tables, pod: &Pod) -> Option<Chosen> {
+    if pod.nominated_node.is_empty() || pod.is_scheduled() {
+        return None;
+    }
+    let node = pod.nominated_node.clone();
+    let goes = |other: &Arc<Pod>| other.preempted && other.node == node;
+    let room_is_made = tables.pods.iter().any(goes);
+    Some(if room_is_made { Chosen::UntilThereIsRoom(node) } else { Chosen::UntilBound(node) })
 }
 
 /// A pod with gates does not come into the queue (upstream: PreEnqueue).

@@ -13,6 +13,7 @@ use crate::controllers::events::Note;
 use crate::controllers::scheduler::claims::is_fully_bound;
 use crate::controllers::scheduler::decide::{Placement, Verdict};
 use crate::controllers::scheduler::find::PlannedBind;
+use crate::controllers::scheduler::preemption::Preemption;
 use crate::controllers::scheduler::refusal::cut_for_event;
 use crate::controllers::scheduler::writes;
 use crate::model::claim::Claim;
@@ -34,7 +35,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a flight does not go on.
 #[derive(Debug, PartialEq, Eq)]
-enum Stopped {
+pub(super) enum Stopped {
     Gone,
     Again,
     /// The pod is not as it was thought to be: on a node already, or being
@@ -195,7 +196,11 @@ impl Scheduler {
                 }
             }
             let why = unscheduled(&verdict).ok_or(Stopped::Again)?;
-            Ok(writes::unscheduled(&current, &why, &since))
+            let nominated = match &verdict {
+                Verdict::Refuse(refusal) => refusal.nominated(&current.nominated_node),
+                Verdict::Place(_) | Verdict::Fail(_) => "",
+            };
+            Ok(writes::unscheduled(&current, &why, nominated, &since))
         });
         let landed = match told.await {
             Err(Trouble::Stopped(Stopped::Again)) => return Landed::Again,
@@ -214,7 +219,10 @@ impl Scheduler {
             self.parts.recorder.tell(Note::warning(&**pod, "FailedScheduling", message));
         }
         match verdict {
-            Verdict::Refuse(_) => Landed::Refused,
+            Verdict::Refuse(refusal) => match &refusal.preemption {
+                Some(Preemption::Victims(victims)) => self.make_room(pod, victims).await,
+                Some(_) | None => Landed::Refused,
+            },
             Verdict::Fail(error) => {
                 let (now, object) = (self.parts.clock.now(), writes::pod_ref(pod).to_string());
                 self.parts.health.failed(now, object, error);
@@ -226,7 +234,7 @@ impl Scheduler {
 
     /// Performs the write that `decide` asks for, deciding again if it was
     /// held; its answer, or `None` if there was nothing to write.
-    async fn perform(
+    pub(super) async fn perform(
         &self,
         pod: &Pod,
         mut decide: impl FnMut(&mut State) -> Result<Option<Write>, Stopped>,
@@ -264,7 +272,7 @@ fn until_next_look(waited: SignedDuration) -> Duration {
 }
 
 /// Why a write was not made.
-enum Trouble {
+pub(super) enum Trouble {
     Stopped(Stopped),
     Refused(WriteError),
 }
@@ -318,7 +326,7 @@ fn unscheduled(verdict: &Verdict) -> Option<Unscheduled> {
 
 impl State {
     /// The pod as it is now, if it still waits for a node.
-    fn current(&self, pod: &Pod) -> Result<Arc<Pod>, Stopped> {
+    pub(super) fn current(&self, pod: &Pod) -> Result<Arc<Pod>, Stopped> {
         let current = self.cache.pod(&pod.meta.key);
         let same = current.filter(|current| current.meta.uid == pod.meta.uid);
         same.filter(|current| !current.is_scheduled()).cloned().ok_or(Stopped::Gone)

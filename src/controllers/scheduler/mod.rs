@@ -19,12 +19,12 @@
 //! One scheduler acts at a time: the holder of the Lease `kube-scheduler` (see
 //! [`crate::controllers::election`]).
 //!
-//! Absent on purpose: evicting pods of lower priority. What preemption would
-//! say is worked out and told; where it would help, the text ends as upstream's
-//! does, but no node is nominated and no pod goes; the pod's verdict on the node
-//! names what is in the way. Absent too: PriorityClasses
-//! (`spec.priority` counts as it is given), dynamic resource claims, extenders,
-//! image locality, several profiles.
+//! A pod that no node takes may have others of lower priority go: it is told,
+//! nominated to their node, and looked at again when they are gone; the room is
+//! kept for it meanwhile (see [`preemption`]).
+//!
+//! Absent on purpose: dynamic resource claims, extenders, image locality,
+//! several profiles.
 
 pub mod cache;
 pub mod change;
@@ -34,6 +34,7 @@ pub mod explain;
 pub mod explain_claim;
 pub mod filters;
 pub mod find;
+pub mod preemption;
 pub mod queue;
 pub mod reason;
 pub mod refusal;
@@ -41,6 +42,7 @@ pub mod score;
 pub mod stock;
 
 mod controller;
+mod evict;
 mod flight;
 mod take_in;
 mod writes;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::controllers::scheduler::preemption::Preemption;
 use crate::controllers::scheduler::reason::{NodeRefusal, Plugin, Plugins, Whole};
 
 /// Why a pod stays where it is.
@@ -18,22 +19,20 @@ pub struct Refusal {
     pub whole: Option<Whole>,
     pub by_node: Vec<(Arc<str>, NodeRefusal)>,
     /// What preemption says; `None` if no node was looked at.
-    pub helpless: Option<Helpless>,
-}
-
-/// Why preemption does not help.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Helpless {
-    /// A line for each node, or for each reason that would remain there.
-    NotHelpful(Vec<String>),
-    /// The pod's `preemptionPolicy`.
-    Never,
-    /// It would: pods of lower priority could go from this node. They are not
-    /// made to here.
-    WouldPreempt { node: Arc<str> },
+    pub preemption: Option<Preemption>,
 }
 
 impl Refusal {
+    /// The node that the pod is to be nominated to: where pods go for it. It
+    /// keeps `now` while they do, and else has none.
+    pub fn nominated<'a>(&'a self, now: &'a str) -> &'a str {
+        match &self.preemption {
+            Some(Preemption::Victims(victims)) => &victims.node,
+            Some(Preemption::UnderWay) => now,
+            Some(Preemption::NotHelpful(_) | Preemption::Never) | None => "",
+        }
+    }
+
     /// The plugins that refused some node, or all.
     pub fn refused_by(&self) -> Plugins {
         let nodes = self.by_node.iter().map(|(_, refusal)| refusal.plugin);
@@ -62,15 +61,18 @@ impl fmt::Display for Refusal {
             None => {
                 let reasons = self.by_node.iter().flat_map(|(_, refusal)| &refusal.reasons);
                 counted(f, reasons.map(ToString::to_string))?;
-                match &self.helpless {
-                    None | Some(Helpless::WouldPreempt { .. }) => Ok(()),
-                    Some(Helpless::Never) => f.write_str(
-                        " no new claims to deallocate, preemption: not eligible due to \
-                         preemptionPolicy=Never.",
+                let after = " no new claims to deallocate, preemption:";
+                match &self.preemption {
+                    None | Some(Preemption::Victims(_)) => Ok(()),
+                    Some(Preemption::Never) => {
+                        write!(f, "{after} not eligible due to preemptionPolicy=Never.")
+                    }
+                    Some(Preemption::UnderWay) => write!(
+                        f,
+                        "{after} not eligible due to a terminating pod on the nominated node."
                     ),
-                    Some(Helpless::NotHelpful(lines)) => {
-                        f.write_str(" no new claims to deallocate, preemption: ")?;
-                        write!(f, "0/{} nodes are available:", self.nodes)?;
+                    Some(Preemption::NotHelpful(lines)) => {
+                        write!(f, "{after} 0/{} nodes are available:", self.nodes)?;
                         counted(f, lines.iter().cloned())
                     }
                 }

@@ -4,10 +4,12 @@ use serde_json::{Value, json};
 
 use crate::controllers::persistent_volume::bind::refer;
 use crate::controllers::scheduler::decide::Placement;
+use crate::controllers::scheduler::preemption::Victims;
 use crate::model::claim::Claim;
 use crate::model::kind;
 use crate::model::object::ObjectRef;
-use crate::model::pod::{Pod, Unscheduled};
+use crate::model::pod::{PREEMPTED, Pod, Unscheduled};
+use crate::model::pod_needs::DEFAULT_SCHEDULER;
 use crate::model::volume::Volume;
 use crate::model::write::{Change, Reason, Write};
 
@@ -97,12 +99,14 @@ pub fn binding(pod: &Pod, placement: &Placement) -> Write {
     }
 }
 
-/// Says on the pod why it is on no node; `None` if it says so. `since` is the
-/// time of a condition that was not False before.
-pub fn unscheduled(pod: &Pod, why: &Unscheduled, since: &str) -> Option<Write> {
+/// Says on the pod why it is on no node, and where room is made for it, if
+/// anywhere; `None` if it says so. `since` is the time of a condition that was not
+/// False before.
+pub fn unscheduled(pod: &Pod, why: &Unscheduled, nominated: &str, since: &str) -> Option<Write> {
     let mut change = json!({});
-    if !pod.nominated_node.is_empty() {
-        change["nominatedNodeName"] = Value::Null;
+    if *pod.nominated_node != *nominated {
+        change["nominatedNodeName"] =
+            if nominated.is_empty() { Value::Null } else { nominated.into() };
     }
     if pod.unscheduled.as_deref() != Some(why) {
         let mut condition = json!({
@@ -124,6 +128,43 @@ pub fn unscheduled(pod: &Pod, why: &Unscheduled, since: &str) -> Option<Write> {
         _ => "fail",
     };
     (!nothing).then(|| status(pod, change, Reason::new(rule, &*why.message)))
+}
+
+/// Says on a pod that it goes for another; `None` if it says so.
+pub fn mark_preempted(by: &Pod, victim: &Pod, of: &Victims, since: &str) -> Option<Write> {
+    if victim.preempted {
+        return None;
+    }
+    let mut condition = json!({
+        "type": "DisruptionTarget", "status": "True", "reason": PREEMPTED,
+        "message": format!("{DEFAULT_SCHEDULER}: preempting to accommodate a higher priority pod"),
+        "lastTransitionTime": since,
+    });
+    if let Some(generation) = victim.generation {
+        condition["observedGeneration"] = generation.into();
+    }
+    let text = format!("it makes room for pod {}: {of} go", by.meta.key);
+    let mut write =
+        status(victim, json!({"conditions": [condition]}), Reason::new("preempt", text));
+    write.on_behalf_of = pod_ref(by);
+    Some(write)
+}
+
+/// Deletes a pod that makes room for another.
+pub fn evict(by: &Pod, victim: &Pod, of: &Victims) -> Write {
+    let (own, its) = (by.needs.priority, victim.needs.priority);
+    let text = format!(
+        "pod {} of priority {own} finds room nowhere; {of} make it, this one of priority {its}",
+        by.meta.key
+    );
+    Write {
+        object: pod_ref(victim),
+        subresource: None,
+        change: Change::Delete(json!({"preconditions": {"uid": &*victim.meta.uid}})),
+        version: None,
+        on_behalf_of: pod_ref(by),
+        reason: Reason::new("preempt", text),
+    }
 }
 
 /// A patch of the pod's status. It names the pod by uid, not by version: its

@@ -11,6 +11,7 @@ mod placing;
 mod plan;
 mod play;
 mod pods;
+mod preempting;
 mod provisioner;
 mod workloads;
 

@@ -79,22 +79,27 @@ impl Play {
     }
 }
 
+/// A node without a machine, of four processors, that takes so many pods.
+pub async fn ready_node<S: Story>(play: &mut Play, name: &str, pods: &str) {
+    let allocatable = json!({"cpu": "4", "memory": "8Gi", "pods": pods});
+    let node = json!({
+        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
+        "status": {"capacity": allocatable, "allocatable": allocatable,
+            "conditions": [{"type": "Ready", "status": "True"}]},
+    });
+    play.create::<S>(kind::NODE, node).await;
+    // A new node is tainted until it is found ready.
+    let untainted = json!({"spec": {"taints": null}});
+    play.user.merge(&reference(kind::NODE, name), untainted).await;
+}
+
 /// A local volume each, one of them reserved by name; two claims that only one
 /// node can serve together, and that node is full; a claim whose volume
 /// somebody else provisions.
 async fn story(play: &mut Play) {
     play.calm::<Placing>().await;
     for name in ["node-1", "node-2"] {
-        let allocatable = json!({"cpu": "4", "memory": "8Gi", "pods": "3"});
-        let node = json!({
-            "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
-            "status": {"capacity": allocatable, "allocatable": allocatable,
-                "conditions": [{"type": "Ready", "status": "True"}]},
-        });
-        play.create::<Placing>(kind::NODE, node).await;
-        // A new node is tainted until it is found ready.
-        let untainted = json!({"spec": {"taints": null}});
-        play.user.merge(&reference(kind::NODE, name), untainted).await;
+        ready_node::<Placing>(play, name, "3").await;
     }
     for (name, provisioner) in [("local", "kubernetes.io/no-provisioner"), ("fast", "csi.example")]
     {

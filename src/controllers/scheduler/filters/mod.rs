@@ -17,6 +17,7 @@ pub use affinity::admits as admitted;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use self::restrictions::Restrictions;
 use crate::controllers::scheduler::cache::{Cache, NodeInfo};
 use crate::controllers::scheduler::claims::{PodClaims, Stop};
 use crate::controllers::scheduler::find::{NotFound, Plan, VolumeSearch};
@@ -33,7 +34,7 @@ pub struct Cycle<'a> {
     volumes: VolumeSearch<'a>,
     /// The only nodes that the pod's affinity names, if it names any.
     only: Option<BTreeSet<Arc<str>>>,
-    restrictions: restrictions::Restrictions,
+    restrictions: Restrictions,
     limits: limits::NewVolumes<'a>,
     zones: Vec<zone::Zoned<'a>>,
     spread: spread::Spread<'a>,
@@ -63,7 +64,7 @@ impl<'a> Cycle<'a> {
             claims,
             volumes: VolumeSearch::new(cache, claims, thorough),
             only: affinity::named_nodes(pod).map_err(Stop::Refused)?,
-            restrictions: restrictions::Restrictions::new(cache, pod),
+            restrictions: Restrictions::new(cache, pod),
             limits: limits::NewVolumes::new(cache, pod),
             zones: zone::zoned(cache, claims),
             spread: spread::Spread::new(cache, pod),
@@ -72,7 +73,49 @@ impl<'a> Cycle<'a> {
     }
 
     /// Whether the pod can go to this node, and what is to be written then.
+    ///
+    /// Room that is being made for pods of no less priority is theirs, and they
+    /// may not come after all: the pod has to fit with them and without.
     pub fn filter(&self, node: &Node, info: &NodeInfo) -> Result<Plan, NoNode> {
+        self.filter_given(node, info, &self.restrictions)
+    }
+
+    /// The same as if these pods were gone from the node: what preemption
+    /// tries.
+    pub fn filter_without(
+        &self,
+        node: &Node,
+        info: &NodeInfo,
+        gone: &[Arc<Pod>],
+    ) -> Result<Plan, NoNode> {
+        let mut left = info.clone();
+        gone.iter().for_each(|pod| drop(left.remove(&pod.meta.key)));
+        self.filter_given(node, &left, &self.restrictions.without(gone))
+    }
+
+    /// Whether the pod has to be near this one, so that its going cannot help.
+    pub fn is_wanted_near(&self, other: &Pod) -> bool {
+        neighbours::is_wanted_near(self.cache, self.pod, other)
+    }
+
+    fn filter_given(
+        &self,
+        node: &Node,
+        info: &NodeInfo,
+        restrictions: &Restrictions,
+    ) -> Result<Plan, NoNode> {
+        if let Some(fuller) = self.cache.with_nominated(self.pod, node, info) {
+            self.filter_alone(node, &fuller, restrictions)?;
+        }
+        self.filter_alone(node, info, restrictions)
+    }
+
+    fn filter_alone(
+        &self,
+        node: &Node,
+        info: &NodeInfo,
+        restrictions: &Restrictions,
+    ) -> Result<Plan, NoNode> {
         if self.only.as_ref().is_some_and(|only| !only.contains(&node.meta.key.name)) {
             return refuse(Plugin::NodeAffinity, vec![Reason::NotNamed]);
         }
@@ -87,7 +130,7 @@ impl<'a> Cycle<'a> {
         if !short.is_empty() {
             return refuse(Plugin::NodeResourcesFit, short);
         }
-        one(Plugin::VolumeRestrictions, self.restrictions.why_not(self.pod, info))?;
+        one(Plugin::VolumeRestrictions, restrictions.why_not(self.pod, info))?;
         one(Plugin::NodeVolumeLimits, self.limits.why_not(self.cache, node, info))?;
         let plan = self.volumes.on(node).map_err(|answer| match answer {
             NotFound::Refused(reasons) => {
@@ -101,27 +144,6 @@ impl<'a> Cycle<'a> {
         one(Plugin::PodTopologySpread, self.spread.why_not(node))?;
         one(Plugin::InterPodAffinity, self.neighbours.why_not(node))?;
         Ok(plan)
-    }
-
-    /// The same as if these pods were gone from the node: what preemption
-    /// would try.
-    pub fn filter_without(
-        &self,
-        node: &Node,
-        info: &NodeInfo,
-        gone: &[Arc<Pod>],
-    ) -> Result<Plan, NoNode> {
-        let mut left = info.clone();
-        gone.iter().for_each(|pod| drop(left.remove(&pod.meta.key)));
-        match self.filter(node, &left) {
-            Err(NoNode::Refused(refusal))
-                if refusal.plugin == Plugin::VolumeRestrictions
-                    && self.restrictions.is_freed_by(gone) =>
-            {
-                Ok(Plan::default())
-            }
-            answer => answer,
-        }
     }
 
     /// How much the spread of the pod's kind speaks for a node, raw.

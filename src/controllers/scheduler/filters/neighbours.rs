@@ -102,6 +102,13 @@ fn domain<'a>(node: &'a Arc<Node>, term: &'a PodTerm) -> Option<Domain<'a>> {
     Some((&*term.topology_key, node.meta.label(&term.topology_key)?))
 }
 
+/// Whether a required affinity of the pod is with this other one.
+pub fn is_wanted_near(cache: &Cache, pod: &Pod, other: &Pod) -> bool {
+    let neighbours = pod.needs.neighbours.iter();
+    let mut terms = neighbours.flat_map(|neighbours| &neighbours.required);
+    terms.any(|term| selects(cache, pod, term, other))
+}
+
 /// Whether a term of `of` selects another pod.
 fn selects(cache: &Cache, of: &Pod, term: &PodTerm, other: &Pod) -> bool {
     let namespace = &other.meta.key.namespace;

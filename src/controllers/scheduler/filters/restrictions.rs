@@ -10,11 +10,11 @@ use crate::model::access_modes::AccessMode;
 use crate::model::object::Key;
 use crate::model::pod::Pod;
 
-/// What keeps a pod from every node: a claim for one pod alone that others use.
+/// What keeps a pod from every node: claims for one pod alone that others use.
 #[derive(Debug)]
 pub struct Restrictions {
-    /// The claim, and the pods on nodes that use it.
-    in_use: Option<(Arc<str>, Vec<Key>)>,
+    /// Each claim, and the pods on nodes that use it.
+    in_use: Vec<(Arc<str>, Vec<Key>)>,
 }
 
 impl Restrictions {
@@ -27,7 +27,7 @@ impl Restrictions {
             let users: Vec<Key> = users.cloned().collect();
             (alone && !users.is_empty()).then(|| (used.claim.clone(), users))
         });
-        Self { in_use: in_use.into_iter().next() }
+        Self { in_use: in_use.collect() }
     }
 
     pub fn why_not(&self, pod: &Pod, info: &NodeInfo) -> Result<(), Reason> {
@@ -40,7 +40,7 @@ impl Restrictions {
                 return Err(Reason::DiskInUse { by: other.meta.key.clone() });
             }
         }
-        match &self.in_use {
+        match self.in_use.first() {
             Some((claim, users)) => {
                 let by = users.first().cloned().unwrap_or_default();
                 Err(Reason::ClaimInUse { claim: claim.clone(), by })
@@ -49,10 +49,12 @@ impl Restrictions {
         }
     }
 
-    /// Whether the claim would be free if these pods went.
-    pub fn is_freed_by(&self, gone: &[Arc<Pod>]) -> bool {
-        self.in_use.as_ref().is_some_and(|(_, users)| {
-            users.iter().all(|user| gone.iter().any(|pod| pod.meta.key == *user))
-        })
+    /// What is left of it if these pods went.
+    pub fn without(&self, gone: &[Arc<Pod>]) -> Self {
+        let stays = |user: &&Key| !gone.iter().any(|pod| pod.meta.key == **user);
+        let left = self.in_use.iter().map(|(claim, users)| {
+            (claim.clone(), users.iter().filter(stays).cloned().collect::<Vec<_>>())
+        });
+        Self { in_use: left.filter(|(_, users)| !users.is_empty()).collect() }
     }
 }

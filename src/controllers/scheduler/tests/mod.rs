@@ -3,6 +3,7 @@
 mod filters;
 pub(super) mod given;
 mod hints;
+mod preemption;
 mod properties;
 mod queue;
 mod texts;
