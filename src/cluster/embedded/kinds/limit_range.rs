@@ -115,15 +115,22 @@ fn limits(item: &Value, of: &str, path: &str, errors: &mut FieldErrors) {
     }
 }
 
-/// The smaller and the larger of two amounts by their maps and names, and the
-/// one that is blamed.
-const ORDER: &[(&str, &str, &str, &str, &str)] = &[
-    ("min", "min", "max", "max", "min"),
-    ("min", "min", "defaultRequest", "default request", "defaultRequest"),
-    ("defaultRequest", "default request", "max", "max", "defaultRequest"),
-    ("defaultRequest", "default request", "default", "default limit", "defaultRequest"),
-    ("min", "min", "default", "default", "default"),
-    ("default", "default", "max", "max", "default"),
+/// The smaller and the larger of two amounts by their maps and names, the map
+/// that is blamed, and the one whose amount is shown.
+const ORDER: &[(&str, &str, &str, &str, &str, &str)] = &[
+    ("min", "min", "max", "max", "min", "min"),
+    ("min", "min", "defaultRequest", "default request", "defaultRequest", "defaultRequest"),
+    ("defaultRequest", "default request", "max", "max", "defaultRequest", "defaultRequest"),
+    (
+        "defaultRequest",
+        "default request",
+        "default",
+        "default limit",
+        "defaultRequest",
+        "defaultRequest",
+    ),
+    ("min", "min", "default", "default", "default", "min"),
+    ("default", "default", "max", "max", "default", "max"),
 ];
 
 fn order(item: &Value, key: &str, path: &str, errors: &mut FieldErrors) {
@@ -131,13 +138,13 @@ fn order(item: &Value, key: &str, path: &str, errors: &mut FieldErrors) {
         let written = item.get(map)?.get(key)?.as_str()?;
         Some((Quantity::parse(written).ok()?, written))
     };
-    for (small, small_name, large, large_name, blamed) in ORDER {
+    for (small, small_name, large, large_name, blamed, shown) in ORDER {
         let (Some((low, low_text)), Some((high, high_text))) = (amount(small), amount(large))
         else {
             continue;
         };
         if low > high {
-            let shown = amount(blamed).map_or(low_text, |(_, text)| text);
+            let shown = amount(shown).map_or(low_text, |(_, text)| text);
             errors.invalid(
                 format!("{path}.{blamed}[{key}]"),
                 shown,
@@ -179,6 +186,23 @@ mod tests {
             &ROW,
             &base,
             &[
+                (
+                    limits(json!([{"type": "Container", "max": {"cpu": "1"},
+                        "default": {"cpu": "2"}}])),
+                    &[
+                        "spec.limits[0].defaultRequest[cpu]: Invalid value: \"2\": default request \
+                         value 2 is greater than max value 1",
+                        "spec.limits[0].default[cpu]: Invalid value: \"1\": default value 2 is \
+                         greater than max value 1",
+                    ],
+                ),
+                (
+                    limits(json!([{"type": "Disk", "max": {"cpu": "1"}}])),
+                    &[
+                        "spec.limits[0].type: Invalid value: \"Disk\": must be a standard limit type \
+                       or fully qualified",
+                    ],
+                ),
                 (limits(json!([{"type": claim, "max": {"storage": "4Gi"}}])), &[]),
                 (
                     limits(json!([{"type": claim, "default": {"storage": "4Gi"}}])),

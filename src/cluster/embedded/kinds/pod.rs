@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::json::{child, fill, is_true, list, put, restore, text};
+use super::json::{child, fill, integer, is_true, list, put, restore, text};
 use super::pod_template::default_spec;
 use super::table::{AGE, NAME, age, column, name, or, wide};
 use super::{
@@ -135,15 +135,19 @@ fn default(object: &mut Value) {
     }
 }
 
-fn prepare(object: &mut Value, old: Option<&Value>, subresource: Option<&str>, _: Timestamp) {
+fn prepare(object: &mut Value, old: Option<&Value>, subresource: Option<&str>, now: Timestamp) {
     match (old, subresource) {
         (None, _) => {
+            if integer(object, "/spec/terminationGracePeriodSeconds") < 0 {
+                object["spec"]["terminationGracePeriodSeconds"] = 1.into();
+            }
             let class = pod_template::quality_of_service(object);
             let mut status = json!({"phase": "Pending", "qosClass": class});
             if !list(object, "/spec/schedulingGates").is_empty() {
                 status["conditions"] = json!([{
                     "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
                     "message": GATED,
+                    "lastTransitionTime": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
                 }]);
             }
             put(object, "status", Some(status));
@@ -308,8 +312,20 @@ mod tests {
         assert_eq!(pod["status"], json!({"phase": "Pending", "qosClass": "BestEffort"}));
         let own = json!([{"operator": "Exists"}]);
         let mut body = base();
+        body["spec"]["terminationGracePeriodSeconds"] = (-5).into();
         body["spec"]["tolerations"] = own.clone();
         let pod = taken(&ROW, &body, &Objects(Vec::new())).expect("a pod");
         assert_eq!(pod["spec"]["tolerations"], own);
+        assert_eq!(pod["spec"]["terminationGracePeriodSeconds"], 1);
+    }
+
+    #[test]
+    fn a_gated_pod_says_since_when_it_is_held_back() {
+        let mut body = base();
+        body["spec"]["schedulingGates"] = json!([{"name": "example.com/x"}]);
+        let pod = taken(&ROW, &body, &Objects(Vec::new())).expect("a pod");
+        let condition = &pod["status"]["conditions"][0];
+        assert_eq!(condition["reason"], "SchedulingGated");
+        assert_eq!(condition["lastTransitionTime"], "2026-01-01T00:00:00Z");
     }
 }

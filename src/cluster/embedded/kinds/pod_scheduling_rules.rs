@@ -113,8 +113,11 @@ fn keys_with_selector(within: &Value, field: &str, path: &str, errors: &mut Fiel
 }
 
 fn spread(spec: &Value, path: &str, errors: &mut FieldErrors) {
-    let mut seen = Vec::new();
-    for (index, constraint) in list(spec, "/topologySpreadConstraints").iter().enumerate() {
+    let pair = |of: &Value| {
+        format!("{{{}, {}}}", text(of, "/topologyKey"), text(of, "/whenUnsatisfiable"))
+    };
+    let constraints = list(spec, "/topologySpreadConstraints");
+    for (index, constraint) in constraints.iter().enumerate() {
         let path = format!("{path}[{index}]");
         let skew = integer(constraint, "/maxSkew");
         if skew <= 0 {
@@ -129,12 +132,11 @@ fn spread(spec: &Value, path: &str, errors: &mut FieldErrors) {
         if !words.contains(&otherwise) {
             errors.not_among(format!("{path}.whenUnsatisfiable"), otherwise, words);
         }
-        let pair = format!("{{{key}, {otherwise}}}");
-        if seen.contains(&pair) {
+        // The earlier one is blamed.
+        if constraints[index + 1..].iter().any(|later| pair(later) == pair(constraint)) {
             let path = format!("{path}.{{topologyKey, whenUnsatisfiable}}");
-            duplicate(path, pair.as_str(), errors);
+            duplicate(path, pair(constraint), errors);
         }
-        seen.push(pair);
         domains(constraint, otherwise, &path, errors);
         for field in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
             let policy = text(constraint, &format!("/{field}"));
@@ -285,7 +287,7 @@ mod tests {
                 (spread(json!([zone.clone()])), &[]),
                 (
                     spread(json!([zone.clone(), zone])),
-                    &["spec.topologySpreadConstraints[1].{topologyKey, whenUnsatisfiable}: \
+                    &["spec.topologySpreadConstraints[0].{topologyKey, whenUnsatisfiable}: \
                        Duplicate value: \"{zone, DoNotSchedule}\""],
                 ),
                 (

@@ -37,7 +37,25 @@ pub(super) struct Walk {
 
 enum Step {
     Field(String),
+    /// What Go embeds: its fields stand among the others in JSON, and its name
+    /// in refusals.
+    Embedded(&'static str),
+    /// A key of a map, which refusals do not name.
+    Key(String),
     Index(usize),
+}
+
+/// The name of what Go embeds in a type.
+fn embedded_in(of: &ObjectType) -> &'static str {
+    match of.name {
+        "Volume" => "VolumeSource",
+        "PersistentVolumeSpec" => "PersistentVolumeSource",
+        "Probe" => "ProbeHandler",
+        "EphemeralContainer" => "EphemeralContainerCommon",
+        name if name.starts_with("Device") => "DeviceConfiguration",
+        // Those of ConfigMaps and Secrets.
+        _ => "LocalObjectReference",
+    }
 }
 
 /// The refusal of a value, in the words of a Go JSON decoder.
@@ -72,9 +90,13 @@ impl Walk {
                 continue;
             };
             let field = &of.fields[index];
+            let depth = self.path.len();
+            if field.place.is_some_and(|place| place.embedded.is_some()) {
+                self.path.push(Step::Embedded(embedded_in(of)));
+            }
             self.path.push(Step::Field(name));
             slots[index] = self.value(value, &field.of, of)?;
-            self.path.pop();
+            self.path.truncate(depth);
         }
         let mut map = Map::new();
         for (field, slot) in of.fields.iter().zip(slots) {
@@ -160,9 +182,8 @@ impl Walk {
             {
                 Ok(Value::Number(n))
             }
-            (Type::Quantity, value @ (Value::String(_) | Value::Number(_))) => {
-                return self.checked(value, quantity);
-            }
+            // Whatever it is, it is read as a text.
+            (Type::Quantity, value) => return self.checked(value, quantity),
             (Type::Time, value @ Value::String(_)) => {
                 return self.checked(value, |value| time(value, TIME));
             }
@@ -189,7 +210,7 @@ impl Walk {
         sorted.sort_by(|a, b| a.0.cmp(&b.0));
         let mut result = Map::new();
         for (key, value) in sorted {
-            self.path.push(Step::Field(key.clone()));
+            self.path.push(Step::Key(key.clone()));
             let value = self.value(value, item, inside)?.unwrap_or_else(|| zero(item));
             self.path.pop();
             result.insert(key, value);
@@ -247,7 +268,8 @@ impl Walk {
             .iter()
             .filter_map(|step| match step {
                 Step::Field(name) => Some(name.as_str()),
-                Step::Index(_) => None,
+                Step::Embedded(name) => Some(name),
+                Step::Key(_) | Step::Index(_) => None,
             })
             .collect();
         format!(
@@ -262,7 +284,8 @@ impl Walk {
         let mut path = String::new();
         for step in &self.path {
             match step {
-                Step::Field(name) => {
+                Step::Embedded(_) => {}
+                Step::Field(name) | Step::Key(name) => {
                     if !path.is_empty() {
                         path.push('.');
                     }

@@ -77,12 +77,27 @@ fn a_wrong_type_is_refused_with_its_path() {
         "Pod in version \"v1\" cannot be handled as a Pod: json: cannot unmarshal number into Go \
          struct field EnvVar.spec.containers.env.value of type string",
     );
+    // Go names what it embeds, and no keys of maps.
     refused(
-        kind::PERSISTENT_VOLUME,
-        r#"{"spec": {"capacity": {"storage": "lots"}}}"#,
-        "PersistentVolume in version \"v1\" cannot be handled as a PersistentVolume: quantities \
-         must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+        kind::POD,
+        r#"{"spec": {"volumes": [{"name": "v", "nfs": {"server": 1}}]}}"#,
+        "Pod in version \"v1\" cannot be handled as a Pod: json: cannot unmarshal number into Go \
+         struct field NFSVolumeSource.spec.volumes.VolumeSource.nfs.server of type string",
     );
+    refused(
+        kind::CONFIG_MAP,
+        r#"{"metadata": {"labels": {"x": true}}}"#,
+        "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: json: cannot unmarshal bool \
+         into Go struct field ObjectMeta.metadata.labels of type string",
+    );
+    for storage in [r#""lots""#, "true"] {
+        refused(
+            kind::PERSISTENT_VOLUME,
+            &format!(r#"{{"spec": {{"capacity": {{"storage": {storage}}}}}}}"#),
+            "PersistentVolume in version \"v1\" cannot be handled as a PersistentVolume: quantities \
+             must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+        );
+    }
 }
 
 #[test]
