@@ -95,10 +95,6 @@ impl TaintEviction {
             self.cancel(&key);
         }
         let Some(pod) = pod else { return Pass::done() };
-        if pod.meta.deleting.is_some() {
-            // It goes already; a plan is told of as cancelled when it has gone.
-            return Pass::done();
-        }
         let planned = self.planned(&key);
         match self.judge(&pod, node.as_deref(), planned, now) {
             Act::Nothing => {
@@ -116,7 +112,11 @@ impl TaintEviction {
                 if planned.is_some_and(|at| at > now) {
                     self.cancel(&key);
                 }
-                let pass = self.evict(&pod).await;
+                // One that goes already is not told to go again.
+                let pass = match pod.meta.deleting {
+                    Some(_) => Pass::done(),
+                    None => self.evict(&pod).await,
+                };
                 self.memory().plans.remove(&key);
                 pass
             }

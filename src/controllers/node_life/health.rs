@@ -63,9 +63,25 @@ impl Seen {
         self.is_scenery &= node.heartbeat.is_none() && self.renewed.is_none();
     }
 
+    /// Whether the node has not reported anything since.
+    pub fn is_still_so(&self, node: &Node) -> bool {
+        let has_ready = node.condition("Ready").is_some();
+        (has_ready, node.heartbeat) == (self.has_ready, self.heartbeat)
+    }
+
+    /// Its Ready condition was written, by us: that is no report of its own.
+    pub fn called_unknown(&mut self) {
+        self.has_ready = true;
+    }
+
     /// Gives a new grace.
     pub fn forgive(&mut self, now: Timestamp) {
         self.alive_at = now;
+    }
+
+    /// Whether the last sign of life was seen after `moment`.
+    pub fn was_alive_after(&self, moment: Timestamp) -> bool {
+        self.alive_at > moment
     }
 
     /// Whether the grace is over.

@@ -28,6 +28,8 @@ use crate::model::write::{Change, Reason, Write};
 
 /// How often every node is looked at.
 pub const ROUND: Duration = Duration::from_secs(5);
+/// How long a node that is gone is remembered.
+const MEMORY: Duration = Duration::from_secs(3600);
 /// Where the Leases of nodes are.
 const LEASES: &str = "kube-node-lease";
 
@@ -45,12 +47,23 @@ struct Memory {
     round: u64,
     /// The nodes that were told of as registered.
     known: BTreeMap<Arc<str>, Arc<Node>>,
-    seen: HashMap<Arc<str>, Seen>,
+    /// The nodes that this round has yet to look at.
+    due: HashSet<Arc<str>>,
+    /// Also of nodes that are gone, for a while: one that comes back under its
+    /// name has to show a new sign of life (upstream forgets none).
+    heard: HashMap<Arc<str>, Heard>,
     /// Counted when first asked for; a change of a node makes it void.
     zones: Option<Zones>,
     all_were_lost: bool,
     /// When the next node of a zone may be emptied.
     next: HashMap<String, Timestamp>,
+}
+
+/// What a node showed in the round that last looked at it.
+struct Heard {
+    uid: Arc<str>,
+    seen: Seen,
+    is_silent: bool,
 }
 
 /// The renewals of one round: one list for all nodes.
@@ -77,8 +90,8 @@ impl NodeLifecycle {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells of nodes that came and went since this was last asked. One that
-    /// went and came back between is not noticed.
+    /// Tells of nodes that came and went since this was last asked, and has all
+    /// looked at. One that went and came back between is not noticed.
     fn register(&self) {
         let now: BTreeMap<Arc<str>, Arc<Node>> = self.parts.mirror.read(|tables| {
             tables.nodes.iter().map(|node| (node.meta.key.name.clone(), node.clone())).collect()
@@ -97,9 +110,15 @@ impl NodeLifecycle {
         for (name, node) in &before {
             if !now.contains_key(name) {
                 tell(node, "RemovingNode", "Removing", "from");
-                self.memory().seen.remove(name);
             }
         }
+        let recent = self.parts.clock.now() - MEMORY;
+        let kept = |name: &Arc<str>, heard: &mut Heard| {
+            now.contains_key(name) || heard.seen.was_alive_after(recent)
+        };
+        let mut memory = self.memory();
+        memory.heard.retain(kept);
+        memory.due = now.into_keys().collect();
     }
 
     /// When each node's Lease was renewed, listed once a round.
@@ -153,16 +172,7 @@ impl NodeLifecycle {
     /// What is called for next; nothing once all is as it should be.
     fn next_step(&self, node: &Arc<Node>, renewed: Option<Timestamp>) -> Option<Step> {
         let now = self.parts.clock.now();
-        let silent = {
-            let mut memory = self.memory();
-            let at_start = !memory.started;
-            let seen = memory
-                .seen
-                .entry(node.meta.key.name.clone())
-                .or_insert_with(|| Seen::first(node, renewed, now, at_start));
-            seen.observe(node, renewed, now);
-            seen.is_silent(now)
-        };
+        let silent = self.memory().is_silent(node, renewed, now);
         if let Some(patch) = silent.then(|| unknown(node, now)).flatten() {
             return Some(Step::Unknown(patch));
         }
@@ -179,6 +189,10 @@ impl NodeLifecycle {
         }
         let now = self.parts.clock.now();
         let mut memory = self.memory();
+        if !memory.is_as_heard(node) {
+            // What it has said since is for the next round to judge.
+            return Eviction::Withheld;
+        }
         let zones = memory.zones(&self.parts.mirror, now);
         if zones.all_lost() {
             memory.all_were_lost = true;
@@ -189,7 +203,10 @@ impl NodeLifecycle {
             return Eviction::Withheld;
         }
         if std::mem::take(&mut memory.all_were_lost) {
-            memory.seen.values_mut().for_each(|seen| seen.forgive(now));
+            for heard in memory.heard.values_mut() {
+                heard.seen.forgive(now);
+                heard.is_silent = false;
+            }
         }
         match memory.next.get(&zone) {
             Some(at) if *at > now => Eviction::Withheld,
@@ -244,7 +261,12 @@ impl NodeLifecycle {
                 let was_ready = node.ready == Readiness::Ready;
                 let written = self.parts.write(&write).await;
                 if matches!(written, Written::Done(_)) {
-                    self.memory().zones = None;
+                    let mut memory = self.memory();
+                    memory.zones = None;
+                    if let Some(heard) = memory.heard.get_mut(&node.meta.key.name) {
+                        heard.seen.called_unknown();
+                    }
+                    drop(memory);
                     if was_ready {
                         let name = &node.meta.key.name;
                         let message = format!("Node {name} status is now: NodeNotReady");
@@ -281,10 +303,33 @@ impl NodeLifecycle {
 }
 
 impl Memory {
+    /// Whether the node was silent when a round last looked at it; what happens
+    /// to a node between two rounds is no sign.
+    fn is_silent(&mut self, node: &Node, renewed: Option<Timestamp>, now: Timestamp) -> bool {
+        let name = &node.meta.key.name;
+        let at_start = !self.started;
+        if self.due.remove(name) {
+            let first = || Seen::first(node, renewed, now, at_start);
+            let mut seen = self.heard.remove(name).map_or_else(first, |heard| heard.seen);
+            seen.observe(node, renewed, now);
+            let is_silent = seen.is_silent(now);
+            let uid = node.meta.uid.clone();
+            self.heard.insert(name.clone(), Heard { uid, seen, is_silent });
+        }
+        self.is_as_heard(node) && self.heard.get(name).is_some_and(|heard| heard.is_silent)
+    }
+
+    /// Whether it has reported nothing since a round last looked at it.
+    fn is_as_heard(&self, node: &Node) -> bool {
+        let heard = self.heard.get(&node.meta.key.name);
+        heard.is_some_and(|heard| heard.uid == node.meta.uid && heard.seen.is_still_so(node))
+    }
+
     fn zones(&mut self, mirror: &Mirror, now: Timestamp) -> Zones {
-        let seen = &self.seen;
-        let is_silent =
-            |node: &Node| seen.get(&node.meta.key.name).is_some_and(|seen| seen.is_silent(now));
+        let heard = &self.heard;
+        let is_silent = |node: &Node| {
+            heard.get(&node.meta.key.name).is_some_and(|heard| heard.seen.is_silent(now))
+        };
         let count = || {
             mirror.read(|tables| Zones::count(tables.nodes.iter().map(|node| &**node), is_silent))
         };
