@@ -182,14 +182,23 @@ impl Session {
 
     /// A new embedded cluster on a clock of the caller's. Call inside a runtime.
     pub fn embedded_on(clock: Arc<dyn Clock>, options: EmbeddedOptions) -> Result<Self, ApiError> {
+        let embedded = Self::cluster(&clock, &options)?;
+        Ok(Self::over(embedded.base(), clock, embedded, options))
+    }
+
+    /// The cluster alone that is opened so: its nodes, and what its drivers say
+    /// of themselves.
+    pub fn cluster(
+        clock: &Arc<dyn Clock>,
+        options: &EmbeddedOptions,
+    ) -> Result<Embedded, ApiError> {
         // Without controllers here it is there for those of others.
         let outside_kinds = options.controllers.is_none();
         let embedded = Embedded::new(Options { outside_kinds, ..Options::new(clock.clone()) });
         embedded.import(NODES.map(node).into(), "kubelet")?;
         let drivers = options.drivers.iter().map(EmbeddedDriver::object);
         embedded.import(drivers.collect(), CONSOLE)?;
-        let base = embedded.base();
-        Ok(Self::over(base, clock, embedded, options))
+        Ok(embedded)
     }
 
     /// An embedded cluster behind layers of the caller's, such as faults.

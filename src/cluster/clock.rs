@@ -240,6 +240,10 @@ struct ManualState {
     timers: Timers,
 }
 
+/// Of the runtime's paused time: longer than requests that follow one another
+/// take, where they take any.
+const BEYOND_REQUESTS: Duration = Duration::from_secs(1);
+
 impl ManualClock {
     pub fn new(start: Timestamp) -> Self {
         Self { state: Arc::new(Mutex::new(ManualState { now: start, timers: Timers::default() })) }
@@ -249,7 +253,7 @@ impl ManualClock {
     /// time or the caller can bring.
     pub async fn idle(&self) {
         // Paused time advances only when nothing else can run.
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::time::sleep(BEYOND_REQUESTS).await;
     }
 
     /// Moves the time on by `duration`, firing the timers on the way one after

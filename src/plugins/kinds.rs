@@ -78,6 +78,11 @@ pub fn by_plugin(name: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.facts.name == name)
 }
 
+/// The plugins whose volumes are always a CSI driver's.
+pub fn migrated_plugins() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().filter(|kind| kind.migrated_to().is_some()).map(|kind| kind.facts.name)
+}
+
 /// The plugins that a real controller manager has for volumes of its own.
 /// `local` and CSI are known to it, but leave provisioning, deleting and
 /// recycling to others.

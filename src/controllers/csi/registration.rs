@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::cluster::write_path::WriteError;
 use crate::controllers::csi::retries::Retries;
 use crate::controllers::csi::shell::patch;
+use crate::controllers::node_agent::node_status;
 use crate::controllers::parts::Parts;
 use crate::controllers::work_loop::{Pass, Reconciler};
 use crate::model::kind;
@@ -71,6 +72,10 @@ impl Registration {
     pub async fn node(&self, name: &Arc<str>) -> Result<(), String> {
         let object = ObjectRef::new(kind::NODE, Key::cluster(name.clone()));
         let Some(node) = self.shell.get(&object).await? else { return Ok(()) };
+        if !node_status::is_ready(&node) {
+            // Drivers register with a kubelet that runs.
+            return Ok(());
+        }
         let mut registered = Vec::new();
         let drivers = self.drivers.on(name);
         self.forget_all_but(name, &drivers);
@@ -195,18 +200,10 @@ fn entry(one: &DriverOnNode) -> Value {
 
 fn creation(object: &ObjectRef, name: &str, uid: &Value, registered: &[DriverOnNode]) -> Write {
     let entries: Vec<Value> = registered.iter().map(entry).collect();
-    let body = json!({
-        "apiVersion": kind::CSI_NODE.api_version(), "kind": kind::CSI_NODE.kind,
-        "metadata": {
-            "name": name,
-            "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": name, "uid": uid}],
-        },
-        "spec": {"drivers": entries},
-    });
     Write {
         object: object.clone(),
         subresource: None,
-        change: Change::Create(body),
+        change: Change::Create(node_status::csi_node(name, uid, &entries)),
         version: None,
         on_behalf_of: object.clone(),
         reason: Reason::new("csi-register", "the node's drivers are to be known to the cluster"),

@@ -23,11 +23,13 @@ use futures::{FutureExt, stream};
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 
+use crate::controllers::events::Note;
 use crate::controllers::node_agent::lease;
 use crate::controllers::node_agent::pods::spec::PodObject;
 use crate::controllers::node_agent::pods::worker::{Shared, Worker};
 use crate::controllers::node_agent::reporter;
 use crate::model::clock::TimerUse;
+use crate::model::event::Severity;
 use crate::model::kind;
 use crate::model::object::{Key, ObjectRef};
 
@@ -142,6 +144,7 @@ impl Pods {
             |uid: &Arc<str>| pods.iter().any(|(_, own, pod)| own == uid && pod.is_some());
         let left = self.shared.runtime.pods().into_iter().filter(|uid| !is_known(uid));
         for uid in left {
+            tell_of_killing(&self.shared, &uid);
             if let Err(error) = self.shared.runtime.stop(&uid, LEFT_OVER_GRACE).await {
                 tracing::warn!(%node, %error, "containers of a pod that is gone still run");
             }
@@ -211,6 +214,22 @@ impl Pods {
             let pod = tables.pods.get(key).filter(|pod| pod.node == self.shared.node);
             pod.map(|pod| pod.meta.uid.clone())
         })
+    }
+}
+
+/// Tells that what still runs of a pod that is gone is ended.
+fn tell_of_killing(shared: &Shared, uid: &Arc<str>) {
+    let seen = shared.runtime.seen(uid);
+    for container in seen.containers.iter().filter(|container| container.runs()) {
+        shared.recorder.tell(Note {
+            regarding: ObjectRef::new(kind::POD, seen.key.clone()),
+            uid: uid.clone(),
+            version: 0,
+            severity: Severity::Normal,
+            reason: "Killing",
+            message: format!("Stopping container {}", container.name),
+            host: shared.node.clone(),
+        });
     }
 }
 

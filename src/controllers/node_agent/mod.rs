@@ -22,6 +22,6 @@ pub mod pods;
 pub mod volumes;
 
 mod lease;
-mod node_status;
+pub(crate) mod node_status;
 mod reporter;
 mod turns;

@@ -3,13 +3,16 @@
 //!
 //! Upstream: `pkg/kubelet/kubelet_node_status.go`, `pkg/kubelet/nodestatus`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::controllers::node_agent::pods::status::seconds;
+use crate::model::kind;
 use crate::model::node::CONTROLLER_MANAGED;
+use crate::plugins::kinds;
 
 /// The conditions of a healthy node: type, status, reason, message.
 const HEALTHY: [(&str, &str, &str, &str); 4] = [
@@ -24,14 +27,49 @@ const HEALTHY: [(&str, &str, &str, &str); 4] = [
     ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
 ];
 
-/// A node as its agent registers it, if there is none.
-pub fn registration(node: &str) -> Value {
+/// What its agent says of a node that it has only just made.
+const NOT_YET_READY: &str = "[container runtime status check may not have completed yet, \
+                             CSINode is not yet initialized]";
+
+/// A node as its agent registers it, if there is none: not ready yet.
+pub fn registration(node: &str, address: &str, now: Timestamp) -> Value {
+    let mut status = facts(node, address, &json!({}));
+    let time = seconds(now);
+    let conditions = HEALTHY.iter().map(|(kind, wanted, reason, message)| {
+        let (status, reason, message) = match *kind {
+            "Ready" => ("False", "KubeletNotReady", NOT_YET_READY),
+            _ => (*wanted, *reason, *message),
+        };
+        json!({
+            "type": kind, "status": status, "reason": reason, "message": message,
+            "lastHeartbeatTime": time, "lastTransitionTime": time,
+        })
+    });
+    status["conditions"] = conditions.collect();
     json!({
         "apiVersion": "v1", "kind": "Node",
         "metadata": {
             "name": node, "labels": labels(node), "annotations": {CONTROLLER_MANAGED: "true"},
         },
         "spec": {},
+        "status": status,
+    })
+}
+
+/// Tells which in-tree plugins CSI drivers do the work of: all that can be.
+const MIGRATED_PLUGINS: &str = "storage.alpha.kubernetes.io/migrated-plugins";
+
+/// The CSINode of a node, with what is said there of its drivers.
+pub fn csi_node(node: &str, node_uid: &Value, drivers: &[Value]) -> Value {
+    let owner = json!({"apiVersion": "v1", "kind": "Node", "name": node, "uid": node_uid});
+    let migrated: BTreeSet<&str> = kinds::migrated_plugins().collect();
+    let migrated = migrated.into_iter().collect::<Vec<_>>().join(",");
+    json!({
+        "apiVersion": kind::CSI_NODE.api_version(), "kind": kind::CSI_NODE.kind,
+        "metadata": {
+            "name": node, "ownerReferences": [owner], "annotations": {MIGRATED_PLUGINS: migrated},
+        },
+        "spec": {"drivers": drivers},
     })
 }
 
@@ -184,6 +222,10 @@ mod tests {
         names.iter().map(|name| Arc::from(*name)).collect()
     }
 
+    fn new_node() -> Value {
+        registration("node-1", "10.0.0.1", now())
+    }
+
     /// The node after a patch whose lists of conditions are whole.
     fn patched(mut node: Value, patch: &Value) -> Value {
         for (key, value) in patch["status"].as_object().into_iter().flatten() {
@@ -194,7 +236,8 @@ mod tests {
 
     #[test]
     fn a_new_node_is_described_and_then_left_alone_until_its_heartbeat() {
-        let node = registration("node-1");
+        let node = new_node();
+        assert!(!is_ready(&node));
         let used = list(&["a/b"]);
         let (first, because) =
             patch(&node, "10.0.0.1", Some(&used), false, now()).expect("a patch");
@@ -214,8 +257,8 @@ mod tests {
     #[test]
     fn volumes_in_use_are_written_when_known_and_different() {
         let node = patched(
-            registration("node-1"),
-            &patch(&registration("node-1"), "10.0.0.1", None, false, now()).expect("a patch").0,
+            new_node(),
+            &patch(&new_node(), "10.0.0.1", None, false, now()).expect("a patch").0,
         );
         assert_eq!(patch(&node, "", Some(&[]), false, now()), None, "none is the same as no list");
         let (change, because) =
@@ -231,8 +274,8 @@ mod tests {
     #[test]
     fn a_node_that_was_given_up_reports_back() {
         let mut node = patched(
-            registration("node-1"),
-            &patch(&registration("node-1"), "10.0.0.1", None, false, now()).expect("a patch").0,
+            new_node(),
+            &patch(&new_node(), "10.0.0.1", None, false, now()).expect("a patch").0,
         );
         node["status"]["conditions"][3]["status"] = "Unknown".into();
         node["status"]["conditions"][3]["reason"] = "NodeStatusUnknown".into();

@@ -25,6 +25,9 @@ use crate::model::write::{Change, Reason, Write};
 /// An unchanged status is written this often.
 const REPORT: Duration = Duration::from_secs(300);
 const RETRY: Duration = Duration::from_secs(1);
+/// After a node is made, until its CSINode is: a kubelet tries first when there
+/// is no node yet, and again after 15 and after 90 ms (`initializeCSINode`).
+const CSI_NODE_DELAY: Duration = Duration::from_millis(105);
 
 /// The node's object, read, or made if there is none.
 pub async fn register(shared: &Shared) -> Value {
@@ -45,19 +48,50 @@ async fn try_to_register(shared: &Shared) -> Result<Value, String> {
     let (change, text) = match found {
         None => {
             let text = "the node's agent starts, and there is no such node";
-            (Change::Create(node_status::registration(&shared.node)), text)
+            let now = shared.clock.now();
+            let node = node_status::registration(&shared.node, &shared.host_address, now);
+            (Change::Create(node), text)
         }
         Some(node) => match node_status::metadata_patch(&node, &shared.node) {
             None => return Ok(node),
             Some(patch) => (Change::Merge(patch), "the node's agent lets the controller attach"),
         },
     };
+    let is_new = matches!(change, Change::Create(_));
     let write = Write { subresource: None, ..status_write(&shared.node, change, text) };
-    let made = match shared.server.perform(&write).await {
-        Err(WriteError::DecideAgain { .. }) => Box::pin(try_to_register(shared)).await,
-        made => made.map_err(|error| error.to_string()),
+    let node = match shared.server.perform(&write).await {
+        Err(WriteError::DecideAgain { .. }) => return Box::pin(try_to_register(shared)).await,
+        made => made.map_err(|error| error.to_string())?,
     };
-    made.inspect(|node| observe(&shared.mirror, node))
+    observe(&shared.mirror, &node);
+    if is_new {
+        make_csi_node(shared, &node["metadata"]["uid"]).await?;
+    }
+    Ok(node)
+}
+
+/// Makes the CSINode of a new node: the node reports that it is ready only
+/// then, and its drivers register after that. One that a node of this name left
+/// behind is replaced with the first driver.
+async fn make_csi_node(shared: &Shared, node_uid: &Value) -> Result<(), String> {
+    shared.clock.sleep(CSI_NODE_DELAY, TimerUse::Work).await;
+    let object = ObjectRef::new(kind::CSI_NODE, Key::cluster(&*shared.node));
+    let body = node_status::csi_node(&shared.node, node_uid, &[]);
+    let write = Write {
+        on_behalf_of: object.clone(),
+        object,
+        subresource: None,
+        change: Change::Create(body),
+        version: None,
+        reason: Reason::new("kubelet", "the node is new; its drivers are yet to register"),
+    };
+    loop {
+        return match shared.server.perform(&write).await {
+            Err(WriteError::DecideAgain { .. }) => continue,
+            Ok(_) | Err(WriteError::AlreadyExists { .. }) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        };
+    }
 }
 
 /// Keeps the status right until dropped. The bell rings when the node's row

@@ -29,14 +29,15 @@ use super::shell::parse::Node;
 use super::shell::run::{Kept, Process};
 use crate::controllers::node_agent::turns::RELIST;
 use crate::model::clock::TimerUse;
+use crate::model::object::Key;
 use crate::plugins::host::{Files, Host, HostError};
 
 /// The longest termination message that is read.
 const MESSAGE_BYTES_MAX: u64 = 4096;
 /// Of a container's output as its message.
 const MESSAGE_FROM_LOG_MAX: usize = 2048;
-/// How long a pod's sandbox takes to be made, about as long as in a real
-/// runtime.
+/// How long a pod's sandbox takes to be made, and to be taken down, about as
+/// long as in a real runtime.
 const SANDBOX: Duration = Duration::from_millis(400);
 /// The exit code of a process that was killed.
 const KILLED: i32 = 137;
@@ -59,8 +60,8 @@ impl Runtimes {
 /// A container to start.
 pub struct ContainerOrder {
     pub pod_uid: Arc<str>,
-    /// What it calls itself: the pod's name.
-    pub hostname: String,
+    /// Its name is what the container calls its host.
+    pub pod: Key,
     pub name: Arc<str>,
     /// 0, then one more with each restart.
     pub attempt: u32,
@@ -80,6 +81,8 @@ pub struct ContainerOrder {
 /// A pod as the runtime sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PodSeen {
+    /// What it is called, once a container of it was started.
+    pub key: Key,
     /// Its address; `None`: it has no sandbox.
     pub address: Option<Arc<str>>,
     /// In the order of their first start.
@@ -170,6 +173,7 @@ struct Inner {
 
 #[derive(Default)]
 struct Sandbox {
+    key: Key,
     address: Option<Arc<str>>,
     containers: Vec<Container>,
 }
@@ -202,7 +206,11 @@ impl Runtime {
         let inner = self.lock();
         let Some(sandbox) = inner.pods.get(pod_uid) else { return PodSeen::default() };
         let containers = sandbox.containers.iter().map(|container| container.seen.clone());
-        PodSeen { address: sandbox.address.clone(), containers: containers.collect() }
+        PodSeen {
+            key: sandbox.key.clone(),
+            address: sandbox.address.clone(),
+            containers: containers.collect(),
+        }
     }
 
     /// What people may see of a pod's containers.
@@ -307,7 +315,7 @@ impl Runtime {
             },
             clock: self.host.clock().clone(),
             environment: order.environment.clone(),
-            hostname: order.hostname.clone(),
+            hostname: order.pod.name.to_string(),
             kept,
         }
     }
@@ -321,7 +329,9 @@ impl Runtime {
         signal: watch::Sender<Signal>,
     ) {
         let mut inner = self.lock();
-        let containers = &mut inner.pods.entry(order.pod_uid.clone()).or_default().containers;
+        let sandbox = inner.pods.entry(order.pod_uid.clone()).or_default();
+        sandbox.key = order.pod.clone();
+        let containers = &mut sandbox.containers;
         let before = containers.iter().position(|container| container.seen.name == order.name);
         let last = before.and_then(|at| {
             let seen = &containers[at].seen;
@@ -370,7 +380,7 @@ impl Runtime {
     }
 
     /// Tells all containers of a pod to end, and kills those that still run
-    /// after `grace`. Returns when none runs.
+    /// after `grace`. Returns when none runs and their network is taken down.
     pub async fn stop(&self, pod_uid: &str, grace: Duration) -> Result<(), HostError> {
         self.host.mounts().await?;
         self.signal(pod_uid, Signal::Terminate);
@@ -379,7 +389,7 @@ impl Runtime {
             let mut news = std::pin::pin!(self.news.notified());
             news.as_mut().enable();
             if !self.seen(pod_uid).runs() {
-                return Ok(());
+                break;
             }
             tokio::select! {
                 () = news => {}
@@ -389,6 +399,10 @@ impl Runtime {
                 }
             }
         }
+        if self.seen(pod_uid).address.is_some() {
+            self.host.clock().sleep(SANDBOX, TimerUse::Work).await;
+        }
+        Ok(())
     }
 
     fn signal(&self, pod_uid: &str, signal: Signal) {

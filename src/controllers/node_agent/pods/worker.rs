@@ -531,7 +531,7 @@ impl Worker {
         let docker_line = docker_line(&spec.value, &mounts, &planned.devices);
         Ok(ContainerOrder {
             pod_uid: pod.uid.clone(),
-            hostname: pod.key.name.to_string(),
+            pod: pod.key.clone(),
             name: spec.name.clone(),
             attempt,
             image: spec.image.clone(),

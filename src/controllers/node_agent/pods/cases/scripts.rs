@@ -8,6 +8,7 @@ use crate::controllers::node_agent::pods::mounts::{ContainerMount, Propagation};
 use crate::controllers::node_agent::pods::runtime::{ContainerOrder, Ended, Runtime};
 use crate::controllers::node_agent::pods::shell::Program;
 use crate::model::clock::Clock;
+use crate::model::object::Key;
 use crate::plugins::host::simulated::World;
 use crate::plugins::host::{Command, Files, Host, OnBehalf};
 use crate::plugins::layout::Layout;
@@ -49,7 +50,7 @@ impl Node {
         let command: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
         ContainerOrder {
             pod_uid: "u".into(),
-            hostname: "pod-1".to_owned(),
+            pod: Key::new("default", "pod-1"),
             name: "main".into(),
             attempt,
             image: "busybox".into(),
