@@ -4,12 +4,16 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use http::{Method, Request};
 use jiff::Timestamp;
 use kube::Client;
+use kube::client::Body;
 use pvdeck::cluster::clock::ManualClock;
 use pvdeck::cluster::embedded::{Embedded, Options};
 use pvdeck::cluster::write_path::WritePath;
+use pvdeck::cluster::write_path::around::{Answer, Around, AroundLayer, Below};
 use pvdeck::cluster::write_path::step_gate::StepGate;
 use pvdeck::controllers::csi::embedded::EmbeddedDriver;
 use pvdeck::controllers::csi::outside::OutsideDrivers;
@@ -26,6 +30,8 @@ use pvdeck::plugins::host::simulated::World as Machines;
 use pvdeck::plugins::host::simulated::programs::Programs;
 use pvdeck::session::{EmbeddedOptions, NodeMachines, Session};
 use tempfile::TempDir;
+use tower::Layer;
+use tower::util::BoxCloneService;
 
 use crate::golden::Committed;
 
@@ -38,6 +44,23 @@ pub const ONE_AT_A_TIME: usize = 1;
 
 fn hosted(parallel: usize) -> host::Options {
     host::Options { parallel, ..host::Options::default() }
+}
+
+/// A write takes its time, as one to a real server does: all hear of the last
+/// before the next is done.
+#[derive(Clone)]
+struct RoundTrip;
+
+impl Around for RoundTrip {
+    fn handle<S: Below>(&self, mut below: S, request: Request<Body>) -> Answer {
+        Box::pin(async move {
+            if request.method() != Method::GET {
+                // Of the runtime's paused time, not of the clock's.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            below.call(request).await
+        })
+    }
 }
 
 /// An embedded cluster with its mirror, the hosted controllers and two nodes.
@@ -152,7 +175,9 @@ impl World {
             flex_volume: programs.as_ref().map(|folder| Arc::new(programs_in(folder.path()))),
             ..options
         };
-        let session = Session::embedded_on(shared, options).expect("an embedded cluster");
+        let cluster = Session::cluster(&shared, &options).expect("an embedded cluster");
+        let base = BoxCloneService::new(AroundLayer(RoundTrip).layer(cluster.base()));
+        let session = Session::over(base, shared, cluster, options);
         let user = Client::new(embedded(&session).clone(), "default");
         clock.idle().await;
         Self { clock, user, session, programs }

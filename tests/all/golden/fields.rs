@@ -48,9 +48,23 @@ pub fn agree(recorded: &RecordedObject, life: &[(usize, &State)]) -> bool {
     })
 }
 
+/// What an object's fields went through in its recorded runs, for one whose
+/// runs agreed.
+pub fn recorded_histories(recorded: &RecordedObject) -> BTreeMap<String, Vec<Vec<Value>>> {
+    let mut all: BTreeMap<String, Vec<Vec<Value>>> = BTreeMap::new();
+    for sequence in &recorded.sequences {
+        let states = sequence.iter().map(|n| &recorded.states[n - 1]);
+        let states: Vec<&State> = recorded.initial.iter().chain(states).collect();
+        for (path, history) in histories(&states) {
+            all.entry(path).or_default().push(history);
+        }
+    }
+    all
+}
+
 /// What changes from one state to the next: for each field its values before
 /// and after. An object's first state is a change from nothing; its deletion
-/// takes the last finalizers away.
+/// comes after the last finalizers are taken away, which the store does in one.
 type Step = BTreeMap<String, (Option<Value>, Option<Value>)>;
 
 fn steps(states: &[&State]) -> Vec<Step> {
@@ -58,11 +72,13 @@ fn steps(states: &[&State]) -> Vec<Step> {
     let mut steps = Vec::new();
     for state in states {
         let State::Present(contents) = state else {
-            let mut step = Step::from([("deleted".into(), (None, Some(true.into())))]);
             before.retain(|path: &String, _| path.starts_with("metadata.finalizers["));
             let finalizers = std::mem::take(&mut before).into_iter();
-            step.extend(finalizers.map(|(path, value)| (path, (Some(value), None))));
-            steps.push(step);
+            let last: Step = finalizers.map(|(path, value)| (path, (Some(value), None))).collect();
+            if !last.is_empty() {
+                steps.push(last);
+            }
+            steps.push(Step::from([("deleted".into(), (None, Some(true.into())))]));
             continue;
         };
         let after = flattened(contents);

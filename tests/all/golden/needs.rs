@@ -1,4 +1,4 @@
-//! What a recording needs that the program does not have yet.
+//! What a recording of another folder needs that the program does not have.
 
 use pvdeck::model::kind::Kind;
 use serde_json::Value;
@@ -21,16 +21,6 @@ const BUILT: &[&str] = &[
     "deployment-controller",
     "replicaset-controller",
     "ephemeral_volume",
-];
-
-/// Recordings that play and do not hold yet, by number, with what is left.
-const NOT_YET: &[(&str, &str)] = &[
-    ("35", "an agent that makes its node anew tells of its drivers only after its first report"),
-    ("37", "a claim of a scaled set is gone sooner than here, before a report of the node"),
-    ("40", "three writers take their finalizers off a volume in another order"),
-    ("50", "a claim's wait is told before the pod is there that wants it"),
-    ("54", "a failed attachment is told later than here, when the node is silent already"),
-    ("57", "a pod is bound between two writes of the volume controller"),
 ];
 
 /// What can be done to the machine that the nodes share.
@@ -61,10 +51,6 @@ pub fn missing(recording: &Recording) -> Vec<String> {
             missing.push(what);
         }
     };
-    let number = recording.name.split('-').next().unwrap_or_default();
-    for (_, left) in NOT_YET.iter().filter(|(own, _)| *own == number) {
-        need((*left).to_owned());
-    }
     for (number, step) in recording.steps.iter().enumerate() {
         if let Some(what) = needed_by(step) {
             need(format!("{what} (step {})", number + 1));

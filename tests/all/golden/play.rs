@@ -6,11 +6,12 @@ use http::{Method, Request, header};
 use jiff::Timestamp;
 use kube::client::Body;
 use pvdeck::model::clock::Clock;
-use pvdeck::model::kind::Kind;
+use pvdeck::model::kind::{self, Kind};
 use pvdeck::model::object::{Key, ObjectRef};
 use pvdeck::scenario::condition::{Condition, ConditionFields, DEFAULT_NAMESPACE, get};
 use pvdeck::scenario::document::manifest_reference;
 use pvdeck::scenario::path::JsonPath;
+use pvdeck::session::NODES;
 use serde_json::{Value, json};
 
 use super::load::{Delete, Recording, Step, Taint};
@@ -33,6 +34,11 @@ const WRITES_AFTER_POD: usize = 0;
 /// a deletion, and the steps that follow it had ended after 4.8 s.
 const AFTER_LAST_STEP: Duration = Duration::from_secs(2);
 
+/// Recorded on clusters that had heard of a node of this name and with this
+/// heartbeat before: it is called Unknown some seconds after it is made, and a
+/// node that nobody ever heard of has 50. Nothing of it is in the trace.
+const NODE_KNOWN_BEFORE: &str = "54-";
+
 /// Who lets the controllers' writes pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
@@ -45,7 +51,11 @@ pub enum Gate {
 /// Plays all steps; what was then observed, or what could not be done at all.
 pub async fn play(recording: &Recording, world: &World, gate: Gate) -> Result<Observation, String> {
     machine::set_up(world).await?;
+    if recording.name.starts_with(NODE_KNOWN_BEFORE) {
+        let_a_node_be_known(recording, world).await?;
+    }
     let start = world.revision();
+    let before = there(world).await?;
     let mut notes = Notes::default();
     if gate == Gate::Stepped {
         world.gate().shut();
@@ -69,7 +79,31 @@ pub async fn play(recording: &Recording, world: &World, gate: Gate) -> Result<Ob
         notes.outcomes.push((number, outcome));
     }
     pause(AFTER_LAST_STEP, world, gate).await;
-    Ok(record::observation(&world.commits_after(start), &notes))
+    Ok(record::observation(&before, &world.commits_after(start), &notes))
+}
+
+/// The nodes that are there before the first step.
+async fn there(world: &World) -> Result<Vec<Value>, String> {
+    let mut nodes = Vec::new();
+    for name in NODES {
+        let node = ObjectRef::new(kind::NODE, Key::cluster(name));
+        nodes.extend(get(&world.user, &node).await.map_err(|error| error.to_string())?);
+    }
+    Ok(nodes)
+}
+
+/// Lets the node that the first two steps make live for more than its grace,
+/// and deletes it.
+async fn let_a_node_be_known(recording: &Recording, world: &World) -> Result<(), String> {
+    for step in &recording.steps[..2] {
+        perform(step, world, Gate::Open).await?;
+    }
+    let node = json!({"kind": "Node", "name": "node-3"});
+    let node = serde_json::from_value(node).map_err(|error| error.to_string())?;
+    pause(Duration::from_secs(60), world, Gate::Open).await;
+    perform(&Step::Delete(node), world, Gate::Open).await?;
+    pause(Duration::from_secs(10), world, Gate::Open).await;
+    Ok(())
 }
 
 async fn perform(step: &Step, world: &World, gate: Gate) -> Result<Outcome, String> {

@@ -26,9 +26,10 @@ pub struct Notes {
     pub outcomes: Vec<(usize, Outcome)>,
 }
 
-/// Puts commits and notes together.
-pub fn observation(commits: &[Committed], notes: &Notes) -> Observation {
+/// Puts commits and notes together, and what was there before.
+pub fn observation(before: &[Value], commits: &[Committed], notes: &Notes) -> Observation {
     let mut tokens = Tokens::default();
+    before.iter().for_each(|object| tokens.created(object));
     let mut log = Vec::new();
     let mut events = BTreeSet::new();
     let mut markers = notes.markers.iter().peekable();
@@ -45,7 +46,11 @@ pub fn observation(commits: &[Committed], notes: &Notes) -> Observation {
         let kind = object["kind"].as_str().unwrap_or_default();
         let about = object["involvedObject"]["kind"].as_str().unwrap_or_default();
         if kind == "Event" && RECORDED_KINDS.contains(&about) {
-            events.insert(event(object, &tokens));
+            let event = event(object, &tokens);
+            // What a kubelet says about its own node is not recorded.
+            if !(about == "Node" && event.component == "kubelet") {
+                events.insert(event);
+            }
         }
         if !RECORDED_KINDS.contains(&kind) {
             continue;
