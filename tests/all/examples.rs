@@ -14,8 +14,9 @@ use pvdeck::scenario::play::{Pace, Player};
 use pvdeck::scenario::{BUILT_IN, Scenario};
 use serde_json::Value;
 
+use crate::bare_cluster::BareCluster;
 use crate::stand_in;
-use crate::world::{self, World};
+use crate::world::World;
 
 fn files(folder: &str) -> Vec<(String, String)> {
     let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(folder);
@@ -49,7 +50,7 @@ async fn create(client: &kube::Client, object: &Value) -> (u16, String) {
 
 #[tokio::test(start_paused = true)]
 async fn every_example_manifest_is_accepted() {
-    let (client, _clock) = world::bare();
+    let client = kube::Client::new(BareCluster::new().embedded, "default");
     let mut refused = Vec::new();
     for (name, text) in files("manifests") {
         let objects: Vec<Value> =
@@ -66,7 +67,7 @@ async fn every_example_manifest_is_accepted() {
 
 #[tokio::test(start_paused = true)]
 async fn every_example_mistake_is_refused_in_the_words_above_it() {
-    let (client, _clock) = world::bare();
+    let client = kube::Client::new(BareCluster::new().embedded, "default");
     let mut wrong = Vec::new();
     for (name, text) in files("mistakes") {
         let expected = text.lines().find_map(|line| line.strip_prefix("# answer: "));

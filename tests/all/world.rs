@@ -7,11 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Request};
-use jiff::Timestamp;
 use kube::Client;
 use kube::client::Body;
 use pvdeck::cluster::clock::ManualClock;
-use pvdeck::cluster::embedded::{Embedded, Options};
+use pvdeck::cluster::embedded::Embedded;
 use pvdeck::cluster::write_path::WritePath;
 use pvdeck::cluster::write_path::around::{Answer, Around, AroundLayer, Below};
 use pvdeck::cluster::write_path::step_gate::StepGate;
@@ -33,10 +32,8 @@ use tempfile::TempDir;
 use tower::Layer;
 use tower::util::BoxCloneService;
 
+use crate::bare_cluster::{self, clock};
 use crate::golden::Committed;
-
-/// When every world begins, in seconds since 1970.
-const START: i64 = 1_800_000_000;
 
 /// How many objects the original's controllers work on at once: recorded orders
 /// depend on it.
@@ -71,21 +68,6 @@ pub struct World {
     session: Session,
     /// Holds the directory of FlexVolume drivers, and where they work.
     programs: Option<TempDir>,
-}
-
-/// A server without controllers, and its clock.
-pub fn bare() -> (Client, ManualClock) {
-    let (embedded, clock) = server();
-    (Client::new(embedded, "default"), clock)
-}
-
-fn server() -> (Embedded, ManualClock) {
-    let clock = clock();
-    (Embedded::new(Options::new(Arc::new(clock.clone()))), clock)
-}
-
-fn clock() -> ManualClock {
-    ManualClock::new(Timestamp::from_second(START).expect("in range"))
 }
 
 impl World {
@@ -155,12 +137,7 @@ impl World {
         programs: Option<TempDir>,
         play: impl AsyncFnOnce(Self) -> T,
     ) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .expect("a runtime");
-        runtime.block_on(async { play(Self::new(controllers, options, programs).await).await })
+        bare_cluster::run(async { play(Self::new(controllers, options, programs).await).await })
     }
 
     async fn new(

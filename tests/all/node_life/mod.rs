@@ -5,70 +5,28 @@ mod schedules;
 
 use std::time::Duration;
 
-use http::Request;
-use pvdeck::model::kind::{self, Kind};
-use pvdeck::model::object::{Key, ObjectRef};
-use pvdeck::scenario::condition::get;
+use pvdeck::model::kind;
+use pvdeck::model::object::ObjectRef;
 use serde_json::{Value, json};
 
+use crate::by_hand::reference;
 use crate::world::World;
 
 /// A node is called dead in the first round, of 5 seconds, that is 50 seconds
 /// after the one that first saw it Ready.
 const DEATH: Duration = Duration::from_secs(61);
 
-fn reference(kind: &'static Kind, name: &str) -> ObjectRef {
-    let key = if kind.namespaced { Key::new("default", name) } else { Key::cluster(name) };
-    ObjectRef::new(kind, key)
-}
-
-async fn send(world: &World, method: &str, path: &str, body: &Value) -> Value {
-    let media = match method {
-        "PATCH" => "application/strategic-merge-patch+json",
-        _ => "application/json",
-    };
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header("content-type", media)
-        .body(body.to_string().into_bytes())
-        .expect("a request");
-    let answer =
-        world.user.request(request).await.unwrap_or_else(|error| panic!("{path}: {error}"));
-    world.clock.idle().await;
-    answer
-}
-
-async fn create(world: &World, kind: &'static Kind, mut object: Value) {
-    object["apiVersion"] = kind.api_version().into();
-    object["kind"] = kind.kind.into();
-    let namespace = kind.namespaced.then_some("default");
-    send(world, "POST", &kind.collection_path(namespace), &object).await;
-}
-
-async fn patch(world: &World, object: &ObjectRef, subresource: &str, body: Value) {
-    send(world, "PATCH", &format!("{}{subresource}", object.path()), &body).await;
-}
-
-async fn delete(world: &World, object: &ObjectRef) {
-    send(world, "DELETE", &object.path(), &json!({})).await;
-}
-
-async fn object(world: &World, object: &ObjectRef) -> Option<Value> {
-    get(&world.user, object).await.expect("an answer")
-}
-
 /// A node without a kubelet, made Ready by hand.
 async fn node_by_hand(world: &World, name: &str) -> ObjectRef {
     let node = reference(kind::NODE, name);
     let labels = json!({"kubernetes.io/hostname": name});
-    create(world, kind::NODE, json!({"metadata": {"name": name, "labels": labels}})).await;
+    world.create(kind::NODE, json!({"metadata": {"name": name, "labels": labels}})).await;
     let room = json!({"cpu": "2", "memory": "4Gi", "pods": "10"});
     let ready = json!([{"type": "Ready", "status": "True", "reason": "KubeletReady",
         "message": "by hand", "lastHeartbeatTime": "2100-01-01T00:00:00Z",
         "lastTransitionTime": "2020-01-01T00:00:00Z"}]);
     let status = json!({"capacity": room, "allocatable": room, "conditions": ready});
-    patch(world, &node, "/status", json!({"status": status})).await;
+    world.patch_status(&node, status).await;
     node
 }
 
@@ -78,10 +36,10 @@ async fn pod_on(world: &World, name: &str, node: &str) -> ObjectRef {
     let containers = json!([{"name": "main", "image": "busybox:1.35"}]);
     let body = json!({"metadata": {"name": name},
         "spec": {"nodeName": node, "containers": containers}});
-    create(world, kind::POD, body).await;
+    world.create(kind::POD, body).await;
     let ready = json!([{"type": "Ready", "status": "True"}]);
     let status = json!({"phase": "Running", "conditions": ready});
-    patch(world, &pod, "/status", json!({"status": status})).await;
+    world.patch_status(&pod, status).await;
     pod
 }
 
@@ -120,19 +78,19 @@ fn node_that_comes_back_with_an_old_heartbeat_is_unknown_in_the_next_round() {
     World::run(async |world| {
         let node = node_by_hand(&world, "node-3").await;
         world.clock.advance(DEATH).await;
-        delete(&world, &node).await;
+        world.delete(&node).await;
         world.clock.advance(Duration::from_secs(6)).await;
         node_by_hand(&world, "node-3").await;
-        let found = object(&world, &node).await.expect("the node");
+        let found = world.get(&node).await.expect("the node");
         assert_eq!(condition(&found, "Ready")["status"], "True", "not before a round");
         world.clock.advance(Duration::from_secs(6)).await;
-        let found = object(&world, &node).await.expect("the node");
+        let found = world.get(&node).await.expect("the node");
         assert_eq!(condition(&found, "Ready")["status"], "Unknown");
-        let beat = json!({"status": {"conditions": [{"type": "Ready", "status": "True",
-            "lastHeartbeatTime": "2100-01-01T00:00:10Z"}]}});
-        patch(&world, &node, "/status", beat).await;
+        let beat = json!({"conditions": [{"type": "Ready", "status": "True",
+            "lastHeartbeatTime": "2100-01-01T00:00:10Z"}]});
+        world.patch_status(&node, beat).await;
         world.clock.advance(Duration::from_secs(45)).await;
-        let found = object(&world, &node).await.expect("the node");
+        let found = world.get(&node).await.expect("the node");
         assert_eq!(condition(&found, "Ready")["status"], "True", "a new sign of life");
     });
 }
@@ -141,14 +99,14 @@ fn node_that_comes_back_with_an_old_heartbeat_is_unknown_in_the_next_round() {
 fn silent_node_is_called_unknown_and_its_pods_leave_when_their_time_is_over() {
     World::run(async |world| {
         let node = node_by_hand(&world, "node-3").await;
-        let found = object(&world, &node).await.expect("the node");
+        let found = world.get(&node).await.expect("the node");
         assert_eq!(taints(&found), Vec::<String>::new(), "no taint on a node that is Ready");
         let pod = pod_on(&world, "pod-1", "node-3").await;
         world.clock.advance(Duration::from_secs(45)).await;
-        let ready = condition(&object(&world, &node).await.expect("the node"), "Ready");
+        let ready = condition(&world.get(&node).await.expect("the node"), "Ready");
         assert_eq!(ready["status"], "True");
         world.clock.advance(Duration::from_secs(16)).await;
-        let found = object(&world, &node).await.expect("the node");
+        let found = world.get(&node).await.expect("the node");
         let ready = condition(&found, "Ready");
         assert_eq!(ready["status"], "Unknown");
         assert_eq!(ready["message"], "Kubelet stopped posting node status.");
@@ -156,13 +114,13 @@ fn silent_node_is_called_unknown_and_its_pods_leave_when_their_time_is_over() {
         let pressure = condition(&found, "DiskPressure");
         assert_eq!(pressure["reason"], "NodeStatusNeverUpdated");
         assert_eq!(taints(&found), ["unreachable:NoSchedule", "unreachable:NoExecute"]);
-        let on_it = object(&world, &pod).await.expect("the pod");
+        let on_it = world.get(&pod).await.expect("the pod");
         assert_eq!(condition(&on_it, "Ready")["status"], "False");
         world.clock.advance(Duration::from_secs(290)).await;
-        let on_it = object(&world, &pod).await.expect("the pod");
+        let on_it = world.get(&pod).await.expect("the pod");
         assert!(on_it["metadata"]["deletionTimestamp"].is_null());
         world.clock.advance(Duration::from_secs(15)).await;
-        let on_it = object(&world, &pod).await.expect("it terminates for ever");
+        let on_it = world.get(&pod).await.expect("it terminates for ever");
         assert!(on_it["metadata"]["deletionTimestamp"].is_string());
         let target = condition(&on_it, "DisruptionTarget");
         assert_eq!(target["reason"], "DeletionByTaintManager");
@@ -192,12 +150,12 @@ fn node_that_comes_back_in_time_keeps_its_pods() {
         world.clock.advance(DEATH).await;
         let back = json!([{"type": "Ready", "status": "True",
             "lastHeartbeatTime": "2100-02-01T00:00:00Z"}]);
-        patch(&world, &node, "/status", json!({"status": {"conditions": back}})).await;
+        world.patch_status(&node, json!({"conditions": back})).await;
         world.clock.advance(Duration::from_secs(1)).await;
-        let found = object(&world, &node).await.expect("the node");
+        let found = world.get(&node).await.expect("the node");
         assert_eq!(taints(&found), Vec::<String>::new());
         world.clock.advance(Duration::from_secs(40)).await;
-        let on_it = object(&world, &pod).await.expect("the pod");
+        let on_it = world.get(&pod).await.expect("the pod");
         assert!(on_it["metadata"]["deletionTimestamp"].is_null());
         let cancelled = "TaintManagerEviction: Cancelling deletion of Pod default/pod-1";
         assert!(events(&world, &pod).contains(&cancelled.to_owned()));
@@ -212,11 +170,11 @@ fn pods_of_a_deleted_node_are_collected_after_its_quarantine() {
         // A node that comes and goes within a round is never told of.
         world.clock.advance(Duration::from_secs(6)).await;
         let start = world.revision();
-        delete(&world, &node).await;
+        world.delete(&node).await;
         world.clock.advance(Duration::from_secs(39)).await;
-        assert!(object(&world, &pod).await.is_some());
+        assert!(world.get(&pod).await.is_some());
         world.clock.advance(Duration::from_secs(22)).await;
-        assert_eq!(object(&world, &pod).await, None);
+        assert_eq!(world.get(&pod).await, None);
         let removed = "RemovingNode: Node node-3 event: Removing Node node-3 from Controller";
         assert!(events(&world, &node).contains(&removed.to_owned()));
         let commits = world.commits_after(start);
@@ -234,11 +192,11 @@ fn node_back_under_its_name_saves_its_pods() {
     World::run(async |world| {
         let node = node_by_hand(&world, "node-3").await;
         let pod = pod_on(&world, "pod-1", "node-3").await;
-        delete(&world, &node).await;
+        world.delete(&node).await;
         world.clock.advance(Duration::from_secs(35)).await;
         node_by_hand(&world, "node-3").await;
         world.clock.advance(Duration::from_secs(45)).await;
-        assert!(object(&world, &pod).await.is_some());
+        assert!(world.get(&pod).await.is_some());
     });
 }
 
@@ -247,13 +205,13 @@ fn pods_leave_a_node_out_of_service_only_once_they_terminate_and_it_is_lost() {
     World::run(async |world| {
         let node = node_by_hand(&world, "node-3").await;
         let pod = pod_on(&world, "pod-1", "node-3").await;
-        delete(&world, &pod).await;
+        world.delete(&pod).await;
         let taint = json!([{"key": "node.kubernetes.io/out-of-service", "effect": "NoExecute"}]);
-        patch(&world, &node, "", json!({"spec": {"taints": taint}})).await;
+        world.merge(&node, json!({"spec": {"taints": taint}})).await;
         world.clock.advance(Duration::from_secs(25)).await;
-        assert!(object(&world, &pod).await.is_some(), "the node is Ready");
+        assert!(world.get(&pod).await.is_some(), "the node is Ready");
         world.clock.advance(Duration::from_secs(60)).await;
-        assert_eq!(object(&world, &pod).await, None);
+        assert_eq!(world.get(&pod).await, None);
     });
 }
 
@@ -262,14 +220,14 @@ fn cordon_shows_as_a_taint_and_imported_nodes_live_on() {
     World::run(async |world| {
         let node = reference(kind::NODE, "node-3");
         node_by_hand(&world, "node-3").await;
-        patch(&world, &node, "", json!({"spec": {"unschedulable": true}})).await;
-        let found = object(&world, &node).await.expect("the node");
+        world.merge(&node, json!({"spec": {"unschedulable": true}})).await;
+        let found = world.get(&node).await.expect("the node");
         assert_eq!(taints(&found), ["unschedulable:NoSchedule"]);
-        patch(&world, &node, "", json!({"spec": {"unschedulable": null}})).await;
-        let found = object(&world, &node).await.expect("the node");
+        world.merge(&node, json!({"spec": {"unschedulable": null}})).await;
+        let found = world.get(&node).await.expect("the node");
         assert_eq!(taints(&found), Vec::<String>::new());
         world.clock.advance(Duration::from_secs(600)).await;
-        let imported = object(&world, &reference(kind::NODE, "node-1")).await.expect("the node");
+        let imported = world.get(&reference(kind::NODE, "node-1")).await.expect("the node");
         assert_eq!(condition(&imported, "Ready")["status"], "True");
     });
 }
@@ -284,10 +242,10 @@ fn most_nodes_lost_at_once_lose_no_pod() {
         let pod = pod_on(&world, "pod-1", "node-4").await;
         world.clock.advance(Duration::from_secs(400)).await;
         for name in ["node-3", "node-4", "node-5"] {
-            let found = object(&world, &reference(kind::NODE, name)).await.expect("the node");
+            let found = world.get(&reference(kind::NODE, name)).await.expect("the node");
             assert_eq!(taints(&found)[0], "unreachable:NoSchedule", "{name}");
         }
-        let on_it = object(&world, &pod).await.expect("the pod");
+        let on_it = world.get(&pod).await.expect("the pod");
         assert!(on_it["metadata"]["deletionTimestamp"].is_null());
     });
 }

@@ -11,7 +11,9 @@ use pvdeck::model::kind;
 use pvdeck::model::object::ObjectRef;
 use serde_json::{Value, json};
 
-use super::{condition, create, delete, node_by_hand, object, patch, reference, send, taints};
+use super::{condition, node_by_hand, taints};
+use crate::by_hand::reference;
+use crate::schedules::Schedules;
 use crate::world::World;
 
 /// Nodes made by hand; two more have agents and always live.
@@ -74,14 +76,14 @@ impl Play {
                 self.nodes[node].is_cordoned = on;
                 let spec =
                     json!({"spec": {"unschedulable": if on { json!(true) } else { Value::Null }}});
-                patch(world, &self.reference(node), "", spec).await;
+                world.merge(&self.reference(node), spec).await;
             }
             Event::OutOfService(node, on)
                 if self.nodes[node].exists && self.nodes[node].is_out != on =>
             {
                 self.nodes[node].is_out = on;
                 let key = "node.kubernetes.io/out-of-service";
-                let held = object(world, &self.reference(node)).await.unwrap_or_default();
+                let held = world.get(&self.reference(node)).await.unwrap_or_default();
                 let mut taints = held["spec"]["taints"].as_array().cloned().unwrap_or_default();
                 taints.retain(|taint| taint["key"] != key);
                 if on {
@@ -89,10 +91,10 @@ impl Play {
                 }
                 // A list of taints is replaced as a whole.
                 let spec = json!({"spec": {"taints": taints}});
-                patch(world, &self.reference(node), "", spec).await;
+                world.merge(&self.reference(node), spec).await;
             }
             Event::Delete(node) if self.nodes[node].exists => {
-                delete(world, &self.reference(node)).await;
+                world.delete(&self.reference(node)).await;
                 self.nodes[node] = Node::default();
             }
             Event::Make(node) if !self.nodes[node].exists => {
@@ -124,8 +126,8 @@ impl Play {
                     let now = self.world.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
                     let ready = json!([{"type": "Ready", "status": "True",
                         "lastHeartbeatTime": now}]);
-                    let status = json!({"status": {"conditions": ready}});
-                    patch(&self.world, &self.reference(at), "/status", status).await;
+                    let status = json!({"conditions": ready});
+                    self.world.patch_status(&self.reference(at), status).await;
                 }
             }
             self.world.clock.advance(Duration::from_secs(10)).await;
@@ -141,7 +143,7 @@ impl Play {
         }
         self.seconds(60).await;
         for (at, node) in self.nodes.iter().enumerate() {
-            let found = object(&self.world, &self.reference(at)).await.expect("a node");
+            let found = self.world.get(&self.reference(at)).await.expect("a node");
             assert_eq!(condition(&found, "Ready")["status"], "True", "{found}");
             let cordoned = if node.is_cordoned { vec!["unschedulable:NoSchedule"] } else { vec![] };
             assert_eq!(taints(&found), cordoned, "{}", name(at));
@@ -157,10 +159,9 @@ async fn pod(world: &World, name: &str, node: &str, seconds: u64) {
     };
     let spec = json!({"nodeName": node, "containers": [{"name": "main", "image": "i"}],
         "tolerations": [tolerates("unreachable"), tolerates("not-ready")]});
-    create(world, kind::POD, json!({"metadata": {"name": name}, "spec": spec})).await;
-    let path = format!("{}/status", reference(kind::POD, name).path());
+    world.create(kind::POD, json!({"metadata": {"name": name}, "spec": spec})).await;
     let ready = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
-    send(world, "PATCH", &path, &json!({"status": ready})).await;
+    world.patch_status(&reference(kind::POD, name), ready).await;
 }
 
 /// Nobody leaves a node that is in order, and nobody is gone whose node may
@@ -194,7 +195,7 @@ fn judge(world: &World) {
     }
 }
 
-fn check(events: &[Event]) {
+fn check(events: &[Event]) -> Result<(), String> {
     World::run(async |world| {
         let nodes = (0..NODES).map(|_| Node::default()).collect();
         let mut play = Play { world, nodes, pods: 0 };
@@ -207,18 +208,13 @@ fn check(events: &[Event]) {
         judge(&play.world);
         play.end().await;
     });
+    Ok(())
 }
 
-/// More of them in long runs.
-fn cases() -> u32 {
-    if std::env::var_os("PVDECK_LONG").is_some() { 300 } else { 10 }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
-
-    #[test]
-    fn pods_leave_only_where_they_have_to(events in proptest::collection::vec(event(), 5..25)) {
-        check(&events);
-    }
+#[test]
+fn pods_leave_only_where_they_have_to() {
+    let events = proptest::collection::vec(event(), 5..25);
+    Schedules { cases: 10, cases_long: 300, shrinks_max: 200 }
+        .play(&events, |events| check(events))
+        .unwrap_or_else(|why| panic!("{why}"));
 }

@@ -147,12 +147,7 @@ async fn the_recyclers_scrub_empties_all_but_what_is_busy() {
     let files = Files(&*node.host);
     files.make_directories("/vol/busy", 0o755).await.expect("made");
     files.write("/vol/.hidden", b"x", 0o644).await.expect("written");
-    let tmpfs = Command::Mount {
-        source: "tmpfs".to_owned(),
-        target: "/vol/busy".to_owned(),
-        fs_type: "tmpfs".to_owned(),
-        options: vec!["size=4m".to_owned()],
-    };
+    let tmpfs = Command::tmpfs("tmpfs", "/vol/busy", vec!["size=4m".to_owned()]);
     node.host.run(&OnBehalf::default(), tmpfs).await.expect("run");
     node.start(&["/bin/sh", "-c", SCRUB]).await;
     assert_eq!(node.ended().map(|ended| ended.exit_code), Some(1));
