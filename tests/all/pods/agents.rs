@@ -5,6 +5,7 @@ use std::time::Duration;
 use pvdeck::model::clock::Clock;
 use pvdeck::model::kind;
 use pvdeck::model::object::{Key, ObjectRef};
+use pvdeck::model::write::{Change, Write};
 use serde_json::{Value, json};
 
 use super::{Cluster, WAITS, claimed, key, local};
@@ -141,5 +142,26 @@ fn a_node_that_is_lost_reports_nothing_until_it_is_found() {
         cluster.until_phase("pod-1", "Running").await;
         let renewed = lease(&cluster).await["spec"]["renewTime"].clone();
         assert_ne!(renewed, before["spec"]["renewTime"]);
+    });
+}
+
+#[test]
+fn pod_that_a_finalizer_keeps_is_deleted_once() {
+    Cluster::run(async |cluster| {
+        running(&cluster).await;
+        let held = json!({"metadata": {"finalizers": ["example.com/held"]}});
+        cluster.patch(kind::POD, "pod-1", held).await;
+        cluster.delete(kind::POD, "pod-1", None).await;
+        cluster.until_phase("pod-1", "Failed").await;
+        cluster.world.clock.advance(Duration::from_secs(600)).await;
+        let deletions = cluster.world.path().journal().read(0, |entries| {
+            let of_pod = |write: &Write| write.object.kind == kind::POD;
+            let deletes = |write: &Write| matches!(write.change, Change::Delete(_));
+            entries.filter(|entry| of_pod(&entry.write) && deletes(&entry.write)).count()
+        });
+        assert_eq!(deletions, 1, "by its agent");
+        let released = json!({"metadata": {"finalizers": null}});
+        cluster.patch(kind::POD, "pod-1", released).await;
+        cluster.until_phase("pod-1", "gone").await;
     });
 }

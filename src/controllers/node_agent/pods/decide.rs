@@ -286,6 +286,8 @@ fn finish(end: End, pod: Option<&PodObject>, view: View<'_>) -> Step {
     }
     match end {
         End::Gone => Step::Forget,
+        // Its deletion is done, but for the finalizers of others.
+        End::Deleted if pod.is_some_and(PodObject::is_only_held) => Step::Rest { until: None },
         End::Deleted => Step::Delete,
         End::Finished | End::Terminal | End::Deadline | End::Rejected => Step::Rest { until: None },
     }

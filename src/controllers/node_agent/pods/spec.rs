@@ -57,6 +57,14 @@ pub struct ContainerSpec {
 }
 
 impl PodObject {
+    /// Whether it was deleted at once and only finalizers keep it.
+    pub fn is_only_held(&self) -> bool {
+        let finalizers = self.value["metadata"]["finalizers"].as_array();
+        self.is_deleting
+            && self.deletion_grace_seconds == Some(0)
+            && finalizers.is_some_and(|list| !list.is_empty())
+    }
+
     /// Reads a pod; `None` if it has no name, uid or version.
     pub fn read(value: Value) -> Option<Self> {
         let metadata = &value["metadata"];
