@@ -40,10 +40,7 @@ pub fn registration(node: &str, address: &str, now: Timestamp) -> Value {
             "Ready" => ("False", "KubeletNotReady", NOT_YET_READY),
             _ => (*wanted, *reason, *message),
         };
-        json!({
-            "type": kind, "status": status, "reason": reason, "message": message,
-            "lastHeartbeatTime": time, "lastTransitionTime": time,
-        })
+        condition([kind, status, reason, message], &time, None)
     });
     status["conditions"] = conditions.collect();
     json!({
@@ -127,12 +124,12 @@ pub fn patch(
 ) -> Option<(Value, Because)> {
     let (name, status) = (node["metadata"]["name"].as_str().unwrap_or_default(), &node["status"]);
     let mut patch = facts(name, address, status);
-    let condition = |kind: &str| {
+    let held_now = |kind: &str| {
         let conditions = status["conditions"].as_array().into_iter().flatten();
         conditions.into_iter().find(|condition| condition["type"] == kind)
     };
     let is_well = HEALTHY.iter().all(|(kind, wanted, reason, _)| {
-        condition(kind).is_some_and(|held| held["status"] == *wanted && held["reason"] == *reason)
+        held_now(kind).is_some_and(|held| held["status"] == *wanted && held["reason"] == *reason)
     });
     let is_complete = patch.as_object().is_none_or(serde_json::Map::is_empty);
     let in_use = in_use.filter(|list| !same_list(&status["volumesInUse"], list));
@@ -147,16 +144,22 @@ pub fn patch(
     }
     let time = seconds(now);
     let conditions = HEALTHY.iter().map(|(kind, wanted, reason, message)| {
-        let held = condition(kind).filter(|held| held["status"] == *wanted);
+        let held = held_now(kind).filter(|held| held["status"] == *wanted);
         let since = held.map(|held| held["lastTransitionTime"].clone()).filter(Value::is_string);
-        json!({
-            "type": kind, "status": wanted, "reason": reason, "message": message,
-            "lastHeartbeatTime": time,
-            "lastTransitionTime": since.unwrap_or_else(|| time.as_str().into()),
-        })
+        condition([kind, wanted, reason, message], &time, since)
     });
     patch["conditions"] = conditions.collect();
     Some((json!({"status": patch}), because))
+}
+
+/// A condition as it is now: type, status, reason and message. `since`: when its
+/// status became so; now, if not given.
+fn condition(said: [&str; 4], now: &str, since: Option<Value>) -> Value {
+    let [kind, status, reason, message] = said;
+    json!({
+        "type": kind, "status": status, "reason": reason, "message": message,
+        "lastHeartbeatTime": now, "lastTransitionTime": since.unwrap_or_else(|| now.into()),
+    })
 }
 
 /// The facts about the machine that the status lacks.

@@ -86,11 +86,11 @@ async fn make_csi_node(shared: &Shared, node_uid: &Value) -> Result<(), String> 
         reason: Reason::new("kubelet", "the node is new; its drivers are yet to register"),
     };
     loop {
-        return match shared.server.perform(&write).await {
-            Err(WriteError::DecideAgain { .. }) => continue,
-            Ok(_) | Err(WriteError::AlreadyExists { .. }) => Ok(()),
-            Err(error) => Err(error.to_string()),
-        };
+        match shared.server.perform(&write).await {
+            Err(WriteError::DecideAgain { .. }) => {}
+            Ok(_) | Err(WriteError::AlreadyExists { .. }) => return Ok(()),
+            Err(error) => return Err(error.to_string()),
+        }
     }
 }
 
